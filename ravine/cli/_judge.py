@@ -60,6 +60,10 @@ def command(paths: tuple[str, ...], json_file: Path | None, out: Path | None, **
     if json_file is not None:
         files.check_file(json_file)
         _check_inputs_stay(json_file, paths)
+        if json_file.is_file() and json_file.stat().st_size and not _is_ours(json_file):
+            raise OptionError(
+                f"--json {json_file} would write over a file that ravine judge did not write. Name another file."
+            )
     if out is not None:
         _claim(out)
     result = judge_files(paths, **given)
@@ -97,10 +101,14 @@ def _claim(folder: Path) -> None:
     Raises:
         OptionError: it has them, or cannot be written.
     """
-    ours = False
+    files.claim(folder, force=_is_ours(folder / "results.json"))
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether it is a results.json of logged runs, which may be written again."""
     with suppress(OSError, ValueError, AttributeError):
-        ours = json.loads((folder / "results.json").read_bytes()).get("kind") == KIND
-    files.claim(folder, force=ours)
+        return bool(json.loads(file.read_bytes()).get("kind") == KIND)
+    return False
 
 
 def _command(paths: Sequence[str], given: Mapping[str, Any], out: Path) -> str:

@@ -145,7 +145,7 @@ def test_a_study_that_still_runs_is_judged_by_what_is_finished(call):
     code, out, err = call("mine")
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith(f"{all_trainings() - 3} of about ")
-    assert f"Judged by the first {finished} seeds." in out
+    assert f"What is shown is of the first {finished} seeds." in " ".join(out.split())
     tree = json.loads(Path("ravine-out/mine/results.json").read_text())
     for one in tree["judgement"]["compared"]:
         assert one["looks"] == [finished]

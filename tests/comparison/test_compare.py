@@ -253,7 +253,14 @@ def test_a_verdict_waits_for_the_first_look_and_an_extension_is_told():
     early = {trial.key(record.spec): found for trial, found in record.trials if trial.seed < record.spec.tuning_seed(2)}
     judged = dataclasses.replace(record, results=early).judge()
     assert judged.sentence.startswith("There is no verdict before 3 seeds; 2 seeds are finished")
+    for each in judged.compared.values():
+        assert {s.verdict for s in each.with_best.standings} == {"may be the best"}
+        assert not any(s.equivalent for s in each.with_best.standings)
+        assert (each.with_best.settled, each.with_best.more) == (False, None)
+    assert any("What is shown is of the first 2 seeds." in w.sentence for w in judged.warnings)
     more = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **{**SMALL, "seeds": 4}, study="mine")
     assert more.spec.extended == 1
     assert "more likely than 5%" in next(w.sentence for w in more.judgement.warnings if w.kind == "extended")
     assert "--seeds 4" in more.origin.command
+    again = ravine.compare("breast-cancer", ["sgd", "rmsprop"], **{**SMALL, "seeds": 3}, study="mine")
+    assert again.spec == more.spec, "the call that made it resumes it"

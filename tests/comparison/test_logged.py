@@ -86,11 +86,11 @@ def test_what_a_run_without_a_number_counts_as_and_rows_without_a_value_are_said
     assert result.with_best.standing("a").mean == pytest.approx((5 + 1 + 1) / 3)
     assert result.with_best.standing("b").mean == pytest.approx((1 + 1 + 2) / 3)
     assert (
-        "Note: 0 of a diverged before the first number, and so counts as the worst first value of all runs."
+        "Note: run 0 of a diverged before the first number, and so counts as the worst first value of all runs."
         in result.notes
     )
     assert (
-        "Note: 2 of b has rows after the last value that are empty or null, which is not measured. Write nan there if the run diverged."
+        "Note: run 2 of b has rows after the last value that are empty or null, which is not measured. Write nan there if the run diverged."
         in result.notes
     )
 
@@ -188,8 +188,9 @@ def test_few_runs_are_said_to_show_little(tmp_path, ends):
     result = judge_files(written(tmp_path / "a.csv", {"a": [0.1, 0.3], "b": [0.2, 0.4]}))
     assert result.sentence.startswith("a is the best")
     assert result.with_best.margin == 0
-    assert "Note: 2 runs of a and 2 runs of b hardly show how much runs vary" in result.notes[0]
-    assert "it takes 5 runs to estimate a margin" in result.notes[1]
+    assert result.notes[0] == "The value is val_loss."
+    assert "Note: 2 runs of a and 2 runs of b hardly show how much runs vary" in result.notes[1]
+    assert "it takes 5 runs to estimate a margin" in result.notes[2]
     assert not any("hardly" in note for note in judge_files(written(tmp_path / "b.csv", ends)).notes)
 
 

@@ -155,6 +155,18 @@ def test_json_does_not_write_over_what_is_read(table, monkeypatch, capsys, kind)
     assert other.is_fifo() if kind == "device" else other.read_bytes() == before
 
 
+def test_json_writes_over_nothing_but_its_own_file(table, monkeypatch, capsys):
+    other = table.with_name("study.journal")
+    other.write_text('{"op_code": 0}\n')
+    assert ravine(monkeypatch, "judge", table, "--json", other) == 2
+    assert f"--json {other} would write over a file that ravine judge did not write. Name" in capsys.readouterr().err
+    assert other.read_text() == '{"op_code": 0}\n'
+    other.write_text("")
+    for _ in range(2):  # an empty one is nothing to lose
+        assert not ravine(monkeypatch, "judge", table, "--json", other)
+    assert json.loads(other.read_text())["kind"] == "logged runs"
+
+
 def test_what_is_read_from_standard_input_is_not_written_over(table):
     with open(table, "rb") as opened:
         words = ["judge", "-", "--json", table]

@@ -78,10 +78,15 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
     names, margin = [task.task for task in tasks], float(np.mean([task.margin for task in tasks]))
     negative = [{name: -values for name, values in task.items()} for task in scores]
     looks = max((task.looks for task in tasks), key=len)
-    judgement = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha)
+    diverged = frozenset.intersection(
+        *(task.diverged for task in tasks)
+    )  # on one task only, an optimizer may still be the best
+    judgement = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha).with_diverged(diverged)
     resampling = Resampling([[len(values) for values in task.values()] for task in scores])
     budgets = sorted(set(tasks[0].budget).intersection(*(task.budget for task in tasks)))
-    few = few_points_of(names, {k: [task.budget[k] for task in tasks] for k in budgets}, margin, alpha, looks=looks)
+    few = few_points_of(
+        names, {k: [task.budget[k] for task in tasks] for k in budgets}, margin, alpha, looks=looks, diverged=diverged
+    )
     with_target = [task.steps for task in tasks if task.steps]
     without = [task.task for task in tasks if not task.steps]
     notes = [*notes, *([f"There is no target on {listed(without)}, so profiles leave it out."] if without else [])]
@@ -104,7 +109,12 @@ def aggregate(tasks: Sequence[TaskScores], *, notes: Sequence[str] = (), alpha: 
 
 def _sentence(judgement: WithBest, few: Mapping[int, FewPoints], tasks: int) -> str:
     verdict = verdict_text(judgement, SCORE)
-    return " ".join([f"Over {count(tasks, 'task')}: {verdict}", *([_advice(few)] if few else [])])
+    return " ".join(
+        [
+            f"Over {count(tasks, 'task')}: {verdict}",
+            *([_advice(few)] if few and all(one.with_best.top for one in few.values()) else []),
+        ]
+    )
 
 
 def _advice(few: Mapping[int, FewPoints]) -> str:

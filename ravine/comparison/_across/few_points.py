@@ -4,7 +4,7 @@ For each number of points the fresh runs at the best of so many first points are
 such a choice carries over is measured, too: chosen by all tasks but one, how much is lost on the one left out?
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,7 @@ def few_points_of(
     alpha: float = 0.05,
     *,
     looks: Sequence[int] = (),
+    diverged: Collection[str] = (),
 ) -> dict[int, FewPoints]:
     """The choice for each number of points.
 
@@ -57,11 +58,12 @@ def few_points_of(
         margin: the largest difference that does not matter.
         alpha: the chance that anything said of one number of points is wrong.
         looks: after how many runs each task was looked at, as planned.
+        diverged: the optimizers that diverged in every run.
     """
     choices = {}
     for points, tasks in sorted(by_points.items()):
         negative = [{name: -scores for name, scores in task.items()} for task in tasks]
-        judged = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha)
+        judged = with_best_over_tasks(negative, looks=looks, margin=margin, alpha=alpha).with_diverged(diverged)
         lost = _lost(names, tasks)
         loses = any(score > max(margin, error) for score, error in lost.values())
         scores = {task: score for task, (score, _) in lost.items()}

@@ -30,6 +30,7 @@ class TaskScores:
         start, best: the losses of the scores 0 and 1; of a test function their logarithms.
         margin: the largest difference of scores that does not matter.
         looks: after how many runs the study was looked at, as planned; () is one look.
+        diverged: the optimizers that diverged in every run.
     """
 
     task: str
@@ -40,6 +41,7 @@ class TaskScores:
     best: float = 0.0
     margin: float = 0.0
     looks: tuple[int, ...] = ()
+    diverged: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         runs = sorted({len(each) for each in self.scores.values()})
@@ -98,7 +100,8 @@ def task_scores(
         for name, taken in judgement.steps.items()
     }
     margin = 0.0 if judgement.losses is None else judgement.losses.margin / (start - best)
-    return TaskScores(task, scores, budget, steps, start, best, margin, looks)
+    diverged = frozenset(each.name for each in optimizers if all(run.diverged for run in each.runs))
+    return TaskScores(task, scores, budget, steps, start, best, margin, looks, diverged)
 
 
 def _scaled_losses(optimizer: OptimizerRuns, points: int, ratio: bool) -> Array:

@@ -30,6 +30,8 @@ def read_csv(file: TextFile, columns: Mapping[str, str], tag: str | None, rows: 
     if of_tensorboard(heads) and "optimizer" not in columns:
         return read_tensorboard_csv(file.path, heads, lines, tag, rows)
     roles = find_all(heads, columns, str(place))
+    if "value" not in columns:
+        rows.metric(roles["value"])
     for role, name in roles.items():
         if heads.count(name) > 1:
             raise DataError(

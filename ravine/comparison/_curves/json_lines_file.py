@@ -31,6 +31,8 @@ def read_json_lines(file: TextFile, columns: Mapping[str, str], rows: CurveRows)
     ]
     names = list(dict.fromkeys(key for _, tree in objects for key in tree))
     roles = find_all(names, columns, path, "key")
+    if "value" not in columns:
+        rows.metric(roles["value"])
     for place, tree in objects:
         if roles["value"] not in tree:
             continue

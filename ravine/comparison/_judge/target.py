@@ -147,7 +147,7 @@ def target_of(optimizers: Sequence[OptimizerRuns], tunings: int | None = None) -
     loss = medians[len(medians) // 2]
     if not np.isfinite(loss):
         lost = sum(not np.isfinite(median) for median in medians)
-        raise ComparisonError(f"{lost} of {len(medians)} optimizers diverged in half of their tunings.")
+        raise ComparisonError(f"{lost} of {len(medians)} optimizers diverged in at least half of their tunings.")
     return Target(loss, len(medians))
 
 

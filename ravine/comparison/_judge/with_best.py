@@ -127,6 +127,12 @@ class WithBest:
         found = replace(self, standings=sorted(told, key=_order))
         return found if left > 1 else replace(found, settled=True, more=0)  # there are no two to be told apart
 
+    def without_verdict(self) -> "WithBest":
+        """The same before it was planned to look: anybody may be the best, and nothing is known of what is settled."""
+        unknown: Verdict = "may be the best"
+        standings = [replace(s, verdict=unknown, equivalent=False) for s in self.standings]
+        return replace(self, standings=standings, settled=False, more=None)
+
     def with_last(self, names: Collection[str]) -> "WithBest":
         """The same, but with these optimizers behind the others, except one that alone is the best: that is the answer."""
         return replace(

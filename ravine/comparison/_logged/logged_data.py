@@ -14,6 +14,7 @@ from ravine.comparison._judge.number_text import count, number
 from ravine.comparison._logged.judged_runs import JudgedRuns
 from ravine.comparison._report.explanations import EXPLAINED
 from ravine.comparison._report.figure_data import Band, bands, summary
+from ravine.comparison._report.note_sentences import OR_LESS
 from ravine.comparison._report.report_tables import Table, differences_table, short, target_table
 from ravine.comparison._report.result_table import AGAINST, NOTHING, SORTED_BY, diverged_last, mean_and_spread
 
@@ -61,7 +62,8 @@ def results(result: JudgedRuns) -> Table:
 
 def against_the_best(result: JudgedRuns) -> Table:
     """Every optimizer against the best of the others."""
-    how_sure = f"All intervals hold jointly with {confidence(result)} confidence"
+    lost = any(run.diverged for runs in result.judged.values() for run in runs)
+    how_sure = f"All intervals hold jointly with {confidence(result)} confidence{OR_LESS * lost}"
     return differences_table(result.differences, result.metric.name, how_sure)
 
 

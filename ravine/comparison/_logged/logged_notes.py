@@ -70,7 +70,7 @@ def ends(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
     # what pandas writes of a run that diverged
     blank = [c for c in finished if c.blank_from is not None and c.steps[-1] < max(last)]
     if blank:
-        named = listed([f"{c.run} of {c.optimizer}" for c in blank])
+        named = listed([f"run {c.run} of {c.optimizer}" for c in blank])
         notes.append(
             f"Note: {named} {'has' if len(blank) == 1 else 'have'} rows after the last value that are empty or null, which is not "
             "measured. Write nan there if the run diverged."
@@ -86,7 +86,7 @@ def diverged(by_name: Mapping[str, Sequence[RunCurve]]) -> list[str]:
         for name, n in lost.items()
         if n
     ]
-    empty = [f"{c.run} of {c.optimizer}" for runs in by_name.values() for c in runs if not c.values.size]
+    empty = [f"run {c.run} of {c.optimizer}" for runs in by_name.values() for c in runs if not c.values.size]
     if empty:
         notes.append(
             f"Note: {listed(empty)} diverged before the first number, and so count{'s' * (len(empty) == 1)} as the worst first "

@@ -74,6 +74,8 @@ def judge_files(
     by_name = {name: curves.of(name) for name in curves.optimizers}
     notes = [groups_text(curves.grouped)] if curves.grouped else []
     notes += [logged_notes.numbered(curves.numbered)] if curves.numbered else []
+    metrics = [name for name in curves.metrics if name != "value"]
+    notes += [f"The value is {listed(metrics)}."] if metrics else []
     single = [name for name, runs in by_name.items() if len(runs) < 2]
     by_name = {name: runs for name, runs in by_name.items() if len(runs) > 1}
     if len(by_name) < 2:

@@ -6,6 +6,9 @@ from ravine.comparison._judge import WarningNote
 from ravine.comparison._judge.number_text import listed
 from ravine.comparison._report.report_data import ReportData
 
+#: What is added where runs diverged.
+OR_LESS = ", or less, since runs diverged: an interval knows only of the share that did"
+
 
 def notes(data: ReportData) -> list[str]:
     """One for the target, if there is one, those of :func:`seeds_text`, and one for each warning."""
@@ -19,10 +22,8 @@ def notes(data: ReportData) -> list[str]:
 
 def confidence_text(data: ReportData) -> str:
     """How surely the intervals of a table hold, without a full stop."""
-    text = "All intervals hold jointly with 95% confidence"
-    if any(row.diverged for row in data.results):
-        return f"{text}, or less, since runs diverged: an interval knows only of the share that did"
-    return text
+    lost = any(row.diverged for row in data.results)
+    return f"All intervals hold jointly with 95% confidence{OR_LESS * lost}"
 
 
 def seeds_text(data: ReportData) -> list[str]:

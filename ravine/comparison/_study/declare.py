@@ -177,7 +177,8 @@ def _looks(amount: Preset, seeds: int | None, until: str, at_most: int | None) -
         return amount.looks if seeds is None else (seeds,)
     if seeds is not None:
         raise OptionError(
-            "seeds is how many there are, at_most how many there may be until all is settled: give one of them."
+            f"seeds = {seeds} is how many there are, and until = 'settled' ends the study when all is settled, with at_most so "
+            "many: give one of them."
         )
     return _looks_up_to(at_most or max(_AT_MOST, amount.looks[-1]))
 

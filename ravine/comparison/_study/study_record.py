@@ -155,8 +155,14 @@ class StudyRecord:
                 **options,
             },
         )
-        before = self.finished_seeds < self.spec.looks[0]
-        sentence = judgement.sentence if not before or judgement.losses is None else self._no_verdict(judgement.losses)
+        sentence = judgement.sentence
+        if self.finished_seeds < self.spec.looks[0] and judgement.losses is not None:
+            sentence = self._no_verdict(judgement.losses)
+            compared = {
+                name: replace(each, with_best=each.with_best.without_verdict())
+                for name, each in judgement.compared.items()
+            }
+            judgement = replace(judgement, compared=compared)
         seen = [WarningNote("broadcast", "", self.broadcast)] if self.broadcast else []
         warnings = [*seen, *self._unfinished(), *self._extended(), *notes, *self._failures(), *judgement.warnings]
         return replace(judgement, sentence=sentence, warnings=warnings)
@@ -216,7 +222,8 @@ class StudyRecord:
         if self.stage.name == "done":
             return []
         used = count(max(len(each.runs) for each in self.judged_runs), "seed")
-        text = f"The study is not complete: {self.progress.sentence} Judged by the first {used}."
+        how = "What is shown is of" if self.finished_seeds < self.spec.looks[0] else "Judged by"
+        text = f"The study is not complete: {self.progress.sentence} {how} the first {used}."
         return [WarningNote("unfinished", "", text)]
 
     def _failures(self) -> list[WarningNote]:

@@ -186,7 +186,8 @@ class StudySpec:
         return _digest(json.dumps([tree[n] for n in _OF_A_TRAINING], sort_keys=True))
 
     def joined_to(self, stored: StudySpec) -> StudySpec | None:
-        """The spec of a stored study of which this asks for as many seeds or more; None if anything else differs.
+        """The spec of a stored study of which this asks for as many seeds or more, or for as many as it had before it was extended;
+        None if anything else differs.
 
         The looks that were had stay looks. What was said at them was said without knowing of more, so their price is higher
         than what is paid for here: ``extended`` keeps how often.
@@ -196,8 +197,10 @@ class StudySpec:
             self = replace(self, optimizers=tuple(by_label[config.label] for config in stored.optimizers))
         content = self.content if stored.content else ""  # of a study that was begun without it nothing is known
         same = replace(self, looks=stored.looks, extended=stored.extended, content=content)
-        if not _same(json.loads(same.to_json()), json.loads(stored.to_json())) or self.seeds < stored.seeds:
+        if not _same(json.loads(same.to_json()), json.loads(stored.to_json())):
             return None
+        if self.seeds < stored.seeds:  # the command that made the study resumes it, though seeds were added since
+            return stored if stored.extended and self.looks == stored.looks[: len(self.looks)] else None
         if self.seeds == stored.seeds:
             return stored
         more = tuple(n for n in self.looks if n > stored.seeds)

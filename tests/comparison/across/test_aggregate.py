@@ -61,6 +61,27 @@ def test_where_nobody_learns_there_is_no_scale():
         task_scores("t", arms, judge(arms, looks=(2,)))
 
 
+def test_one_that_diverged_in_every_run_of_every_task_is_not_recommended():
+    """With few runs its interval reaches those of others, and where they learn little it may even be the lowest."""
+    arms = [
+        optimizer("a", [1.0, 1.9], [1.0, 1.0], {1: [1.0, 1.9]}),
+        optimizer("gone", [None, None], [], {1: [np.inf] * 2}),
+    ]
+    lost = task_scores("t", arms, judge(arms, looks=(2,)))
+    assert lost.diverged == {"gone"}
+    found = aggregate([lost, replace(lost, task="u")])
+    assert found.with_best.diverged == ["gone"]
+    assert found.with_best.standing("gone").low < 0, "nobody would be told apart"
+    assert "gone diverged in every run." in found.sentence
+    assert found.sentence.endswith("for any number of points per tuning: a.")
+    assert found.few_points[1].with_best.top == ["a"]
+    ended = replace(lost, task="u", diverged=frozenset())
+    assert aggregate([lost, ended]).with_best.top == ["a", "gone"], "on one of them it did not"
+    nobody = {"a": np.array([-0.1, -0.101]), "gone": np.array([0.5, 0.5])}
+    none = aggregate([replace(lost, scores=nobody, budget={1: nobody})])
+    assert none.sentence == "Over 1 task: Nobody can be called the best: gone diverged in every run."
+
+
 def scores(levels, rng, runs=8, spread=0.01):
     return {name: level + spread * rng.normal(size=runs) for name, level in levels.items()}
 

@@ -274,7 +274,7 @@ def test_without_a_target_the_page_says_so_and_judges_losses():
     assert data["target"] is None
     assert "There is no target" in reader.texts["times-to-target"]
     assert "There is no target loss" in reader.texts["target"]
-    assert "2 of 3 optimizers diverged in half of their tunings" in reader.texts["warnings"]
+    assert "2 of 3 optimizers diverged in at least half of their tunings" in reader.texts["warnings"]
     assert "There are no steps to a target" in reader.texts["warnings"]
 
 
