@@ -117,6 +117,11 @@ def test_the_confidence_is_the_one_that_was_asked_for(table):
     text = (table.parent / "out" / "report.md").read_text()
     assert "99% confidence" in text
     assert "95%" not in text
+    assert "All intervals hold jointly with 99% confidence, or less, since runs diverged" in text
+    title = LOGGED_DRAWERS["differences"](judge_files(table, alpha=0.01)).get_suptitle()
+    assert "jointly" not in title
+    table.write_text(table.read_text().replace("nan", "2.2"))
+    assert "or less" not in against_the_best(judge_files(table, alpha=0.01)).caption
     title = LOGGED_DRAWERS["differences"](judge_files(table, alpha=0.01)).get_suptitle()
     assert title.replace("\n", " ").endswith("All intervals hold jointly (99%).")
 

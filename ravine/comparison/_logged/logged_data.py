@@ -42,6 +42,11 @@ def confidence(result: JudgedRuns) -> str:
     return f"{100 * (1 - result.with_best.alpha):.6g}%"
 
 
+def some_diverged(result: JudgedRuns) -> bool:
+    """Whether any run did, so that the intervals perhaps hold less often."""
+    return any(run.diverged for runs in result.judged.values() for run in runs)
+
+
 def title(result: JudgedRuns) -> str:
     """What was compared."""
     return f"{count(len(result.judged), 'optimizer')} compared in {count(sum(map(len, result.judged.values())), 'logged run')}"
@@ -62,8 +67,7 @@ def results(result: JudgedRuns) -> Table:
 
 def against_the_best(result: JudgedRuns) -> Table:
     """Every optimizer against the best of the others."""
-    lost = any(run.diverged for runs in result.judged.values() for run in runs)
-    how_sure = f"All intervals hold jointly with {confidence(result)} confidence{OR_LESS * lost}"
+    how_sure = f"All intervals hold jointly with {confidence(result)} confidence{OR_LESS * some_diverged(result)}"
     return differences_table(result.differences, result.metric.name, how_sure)
 
 

@@ -95,7 +95,8 @@ def logged_page(result: JudgedRuns, pictures: Mapping[str, bytes], command: str 
 def _differences(result: JudgedRuns) -> Any:
     one, metric = result.differences, result.metric.name
     ranked = [row.label for row in one.rows]
-    return differences_figure(one, metric, list(result.judged), ranked, _TITLE, shown.confidence(result))
+    confidence = "" if shown.some_diverged(result) else shown.confidence(result)
+    return differences_figure(one, metric, list(result.judged), ranked, _TITLE, confidence)
 
 
 def _curves(result: JudgedRuns) -> Any:
