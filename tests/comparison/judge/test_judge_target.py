@@ -37,7 +37,7 @@ class TestTarget:
         with pytest.raises(ComparisonError, match="No optimizer was tuned"):
             target_of([make_optimizer("a", [0.5])])
         lost = [make_optimizer(name, tunings=[[None], [None], [0.5]]) for name in "ab"]
-        with pytest.raises(ComparisonError, match="2 of 3 optimizers diverged in half"):
+        with pytest.raises(ComparisonError, match="2 of 3 optimizers diverged in at least half"):
             target_of([*lost, make_optimizer("c", tunings=[0.5])])
 
 
