@@ -114,7 +114,7 @@ def test_a_finished_study_goes_on_with_more_seeds(alone, tmp_path):
     assert Store("study", path).create(replace(SPEC, looks=(3,))) == longer, "the same again changes nothing"
     assert Store("study", path).create(short) == longer, "as it was declared at first"
     Store("whole", path).create(SPEC)
-    with pytest.raises(OptionError, match=r"declared differently: seeds: 3 in the study, 2 now\. Name another"):
+    with pytest.raises(OptionError, match=r"declared differently: seeds: 2 to 3 in the study, 2 now\. Name another"):
         Store("whole", path).create(short)
     assert Store("study", path).spec() == longer
 
