@@ -7,7 +7,6 @@ Tensors are as those of the eager backend, and computed in the same dtype; of 16
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -17,12 +16,15 @@ import torch
 from torch import Tensor
 
 from ravine import backends
-from ravine.backends import STATISTICS, Numbers, Sums
+from ravine.backends import Numbers, Sums, _list_figures
 from ravine.backends import _rounding_figures as rounding
 from ravine.backends._brief import BriefSteps
-from ravine.backends._eager import Eager, real
+from ravine.backends._eager import Eager
+from ravine.backends._list_figures import any_nonfinite, norms
+from ravine.backends._list_parts import ListPart, Parts
 from ravine.backends._tensor_lists import PerTensor, TensorList, scope
 from ravine.formula import Program
+from ravine.formula._compensation import REST
 from ravine.formula._python import Statements, code_name
 
 
@@ -30,7 +32,7 @@ from ravine.formula._python import Statements, code_name
 def list_function(
     program: Program, index: int, in_place: bool, wide: frozenset[str], narrow: tuple[str, ...] = ()
 ) -> Callable[..., tuple[Any, ...]]:
-    """The element stage of a pass as a Python function of lists and numbers.
+    """The element stage of a pass as a Python function of lists and numbers, without what counts bad elements.
 
     Args:
         program: the program.
@@ -42,6 +44,8 @@ def list_function(
     p = program.passes[index]
     arguments = [*map(code_name, p.reads), *p.number_names]
     results = rounding.extended(program, index, wide, narrow).results
+    guards = [i for i, reduction in enumerate(p.reductions) if reduction.guard]
+    results = [symbol for i, symbol in enumerate(results) if i not in guards]
     made = [f"new{i}" for i in range(len(results))]
     body = Statements(
         results,
@@ -80,41 +84,34 @@ class Foreach(Eager):
         super().__init__(*args, **kwargs)
         self._rehearsed: set[tuple[Any, ...]] = set()
         self._in_brief = BriefSteps(self._buffer_size)
-        self._large = self._is_large(self.program, self.params, self._buffer_size > 0)
+        self._large = self._buffer_size > 0 and "param" in self.program.passes[-1].writes  # small ones take time, too
+        self._parts = Parts(
+            self.program, self.params, self.states, lambda i: (self._dtype(i), self._wide(i)), self._narrow
+        )
 
-    def _groups(self) -> list[list[int]]:
-        """The parameters that are stepped, by the dtype that they are computed in and what is kept narrow."""
-        groups: dict[Any, list[int]] = defaultdict(list)
-        for i, _ in self._stepped():
-            groups[self._dtype(i), self._wide(i)].append(i)
-        return list(groups.values())
+    def gather(self) -> bool:
+        grads = [p.grad for p in self.params]
+        if self._parts.unchanged(grads):
+            self._grads = grads
+            return True
+        self._parts.forget()
+        if not super().gather():
+            return False
+        self._parts.take(self._grads)
+        return True
 
-    def _read(self, chosen: Sequence[int], index: int) -> dict[str, TensorList]:
-        """What a pass reads of these parameters, as real numbers of one dtype."""
-        dtype = self._dtype(chosen[0])
-
-        def wide(tensor: Any) -> Tensor:
-            return real(tensor.detach()).to(dtype)
-
-        lists: dict[str, TensorList] = {}
-        for name in self.program.passes[index].reads:
-            if name == "param":
-                tensors = [self.params[i] for i in chosen]
-            elif name == "grad":
-                tensors = [self._grads[i] for i in chosen]  # type: ignore[misc]
-            else:
-                tensors = [self.states[i][name] for i in chosen]
-            lists[name] = TensorList([wide(t) for t in tensors], False)
-        return lists
-
-    def _numbers_of(self, chosen: Sequence[int], numbers: Numbers) -> list[Any]:
+    def _numbers_of(self, part: ListPart, numbers: Numbers) -> list[Any]:
         values = []
         for number in numbers:
-            several = isinstance(number, np.ndarray | Tensor) and number.ndim
-            own = [self._number(number, i) for i in chosen]
-            # One number for all, as those of the steps are in most trainings, can be part of another operation.
-            alike = all(isinstance(n, bool | int | float) and n == own[0] for n in own)
-            values.append(PerTensor(own) if several and not alike else own[0])
+            if isinstance(number, np.ndarray) and number.ndim:
+                own = number[part.chosen]
+                # One number for all, as those of the steps are in most trainings, can be part of another operation.
+                values.append(own[0].item() if (own == own[0]).all() else PerTensor(own.tolist()))
+            elif isinstance(number, Tensor) and number.ndim:
+                each = number.unbind()
+                values.append(PerTensor([each[i] for i in part.chosen]))
+            else:
+                values.append(number.item() if isinstance(number, np.ndarray) else number)
         return values
 
     @torch.no_grad()
@@ -123,22 +120,34 @@ class Foreach(Eager):
         double = backends.number_dtype(device)
         reductions = self.program.passes[index].reductions
         sums = torch.zeros(len(reductions), len(self.params), dtype=double, device=device)
-        for chosen in self._groups():
-            lists = self._read(chosen, index)
-            results = list_function(self.program, index, False, self._wide(chosen[0]))(
-                *lists.values(), *self._numbers_of(chosen, numbers)
-            )
-            for row, (result, reduction) in enumerate(zip(results, reductions, strict=True)):
-                tensors = _tensors_of(result, [real(self.params[i].detach()) for i in chosen])
-                if reduction.kind == "squares":
-                    totals = _norms(tensors, 2, double) ** 2
-                elif reduction.kind == "amax":
-                    totals = _norms(tensors, float("inf"), double)
-                else:
-                    totals = torch.stack([t.to(double).sum() for t in tensors])
-                for column, value in zip(chosen, (totals.round() if reduction.guard else totals).unbind(), strict=True):
-                    sums[row, column] = value
+        for part in self._parts:
+            made = iter(self._elements(part, index, numbers))
+            rows = [
+                # The program's text would look at one tensor after the other.
+                any_nonfinite(part.gradients(self._grads), double)
+                if reduction.guard
+                else self._total(part, next(made), reduction.kind, double)
+                for reduction in reductions
+            ]
+            if rows:
+                part.put(torch.stack(rows), sums)
         return sums if self.on_device else sums.numpy()
+
+    def _elements(self, part: ListPart, index: int, numbers: Numbers) -> tuple[Any, ...]:
+        """The results of a pass that writes nothing, without those that count bad elements."""
+        one = self.program.passes[index]
+        if all(reduction.guard for reduction in one.reductions):
+            return ()
+        function = list_function(self.program, index, False, part.wide)
+        return function(*part.lists(one.reads, self._grads).values(), *self._numbers_of(part, numbers))
+
+    @staticmethod
+    def _total(part: ListPart, value: Any, kind: str, dtype: torch.dtype) -> Tensor:
+        """A number of each tensor."""
+        tensors = _tensors_of(value, part.kept["param"])
+        if kind == "sum":
+            return torch.stack([t.sum(dtype=dtype) for t in tensors])
+        return norms(tensors, 2, dtype) ** 2 if kind == "squares" else norms(tensors, torch.inf, dtype)
 
     @torch.no_grad()
     def write(self, numbers: Numbers | None, buffer_index: int = 0, skip: Tensor | None = None) -> None:
@@ -152,31 +161,38 @@ class Foreach(Eager):
         in_full = figures is not None and not self.brief
         index = len(self.program.passes) - 1
         writes = self.program.passes[index].writes
-        for chosen in self._groups():
-            narrow = tuple(sorted({n for i in chosen for n in self._narrow(i)})) if in_full else ()
-            function = list_function(self.program, index, skip is None, self._wide(chosen[0]), narrow)
-            lists = self._read(chosen, index)
-            before = [self._watched(i) for i in chosen] if in_full else []
-            values = self._numbers_of(chosen, self._numbers)
+        for part in self._parts:
+            narrow = part.narrow if in_full else ()
+            function = list_function(self.program, index, skip is None, part.wide, narrow)
+            lists = part.lists(self.program.passes[index].reads, self._grads)
+            before = self._params_of(part, copy=True) if in_full else []
+            values = self._numbers_of(part, self._numbers)
             self._rehearse(function, lists, values)
             results = function(*lists.values(), *values)
-            costs = {
-                i: self._cost_of_rounding(i, narrow, [_of_list(x, place) for x in results])
-                for place, i in enumerate(chosen)
-                if narrow
-            }
+            costs: list[dict[str, Tensor]] = [{} for _ in part.chosen]
+            if narrow:
+                costs = [
+                    self._cost_of_rounding(i, narrow, [_of_list(x, place) for x in results])
+                    for place, i in enumerate(part.chosen)
+                ]
             for name, value in zip(writes, _safe_from_writing(writes, lists, results), strict=True):
-                targets = self._targets(chosen, name)
-                made = _tensors_of(value, targets)
-                if skip is not None:
-                    made = [torch.where(skip, t, m.to(t.dtype)) for t, m in zip(targets, made, strict=True)]
-                if any(t.data_ptr() != m.data_ptr() or t.dtype != m.dtype for t, m in zip(targets, made, strict=True)):
-                    torch._foreach_copy_(targets, made)
+                _put(part.kept[name], value, skip)
             if figures is not None:
-                made_of = self._in_full(chosen, before, costs) if in_full else self._of_gradients(chosen)
-                self._note(figures, chosen, made_of, skip)
-            torch.autograd.graph.increment_version([self.params[i] for i in chosen])
+                grads = part.numbers(part.gradients(self._grads))
+                known = (
+                    _list_figures.in_full(grads, before, self._params_of(part), costs)
+                    if in_full
+                    else _list_figures.of_gradients(grads)
+                )
+                part.put(_list_figures.table(known, skip), figures)
         self.release()
+
+    def _params_of(self, part: ListPart, copy: bool = False) -> list[Tensor]:
+        """Parameters with their compensation, in the dtype in which they are computed; copies, which a step does not change."""
+        if REST in self.program.states:
+            return [self._watched(i) for i in part.chosen]
+        made = part.numbers(part.kept["param"])
+        return torch._foreach_mul(made, 1.0) if copy and made[0] is part.kept["param"][0] else made  # type: ignore[return-value]
 
     def _rehearse(self, function: Callable[..., Any], lists: Mapping[str, TensorList], numbers: Sequence[Any]) -> None:
         """Run a function on tensors of one element first, so that what it raises is raised before anything is written."""
@@ -186,51 +202,6 @@ class Foreach(Eager):
         small = [TensorList([t.new_ones((1,) * t.ndim) for t in each.tensors], False) for each in lists.values()]
         function(*small, *numbers)
         self._rehearsed.add(kind)
-
-    def _targets(self, chosen: Sequence[int], name: str, dtype: torch.dtype | None = None) -> list[Tensor]:
-        tensors = [self.params[i].detach() if name == "param" else self.states[i][name] for i in chosen]
-        return [real(t) if dtype is None else real(t).to(dtype) for t in tensors]
-
-    def _gradients(self, chosen: Sequence[int]) -> list[Tensor]:
-        """Their gradients, in the dtype in which they are computed."""
-        return [real(g.detach()).to(self._dtype(i)) for i in chosen if (g := self._grads[i]) is not None]
-
-    def _of_gradients(self, chosen: Sequence[int]) -> dict[str, Tensor]:
-        """The statistics of a step that is looked at in brief, which has read no more than gradients; ``nonfinite`` is 1 for any."""
-        grads, dtype = self._gradients(chosen), backends.number_dtype(self.params[0].device)
-        squares = _norms(grads, 2, dtype) ** 2
-        # Squares of finite numbers can overflow where they are not added in a wider dtype; the largest magnitude cannot.
-        wider = dtype is torch.float64 and grads[0].dtype is not torch.float64
-        bad = ~torch.isfinite(squares if wider else _norms(grads, float("inf"), dtype))
-        return {"grad_square": squares, "nonfinite": bad.to(dtype)}
-
-    def _in_full(
-        self, chosen: Sequence[int], before: list[Tensor], costs: Mapping[int, Mapping[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """The statistics of a step."""
-        dtype = backends.number_dtype(self.params[0].device)
-        grads = self._gradients(chosen)
-        update = torch._foreach_sub([self._watched(i, copy=False) for i in chosen], before)
-        figures = {"nonfinite": torch.stack([(~torch.isfinite(g)).sum().to(dtype) for g in grads])}
-        for name, tensors in (("grad", grads), ("param", before), ("update", update)):
-            figures[f"{name}_square"] = _norms(tensors, 2, dtype) ** 2
-            figures[f"{name}_max"] = _norms(tensors, float("inf"), dtype)
-        if costs:
-            none = grads[0].new_zeros((), dtype=dtype)
-            for name in backends.ROUNDING_STATISTICS:
-                figures[name] = torch.stack([costs.get(i, {}).get(name, none) for i in chosen])
-        return figures
-
-    @staticmethod
-    def _note(figures: Tensor, chosen: Sequence[int], known: Mapping[str, Tensor], skip: Tensor | None) -> None:
-        """Put the statistics of some parameters in their columns."""
-        some = next(iter(known.values()))
-        rest = {"steps": torch.ones_like(some)}
-        made = torch.stack([{**rest, **known}.get(s.name, torch.zeros_like(some)) for s in STATISTICS])
-        if skip is not None:
-            made.masked_fill_(skip, 0.0)
-        for column, values in zip(chosen, made.unbind(1), strict=True):
-            figures[:, column].copy_(values)
 
     @torch.no_grad()
     def statistics(self, steps: int) -> Tensor:
@@ -247,6 +218,18 @@ def _safe_from_writing(writes: Sequence[str], lists: Mapping[str, TensorList], r
         if owner != name:
             written.add(name)
     return made
+
+
+def _put(targets: list[Tensor], value: Any, skip: Tensor | None) -> None:
+    """Write a result to where it belongs, if it is not there already; where ``skip`` is true nothing changes."""
+    made = _tensors_of(value, targets)
+    if made[0] is targets[0]:
+        return
+    if skip is None:
+        torch._foreach_copy_(targets, made)
+        return
+    for target, new in zip(targets, made, strict=True):
+        torch.where(skip, target, new.to(target.dtype), out=target)
 
 
 def _tensors_of(value: Any, like: Sequence[Tensor]) -> list[Tensor]:
@@ -266,12 +249,3 @@ def _tensors_of(value: Any, like: Sequence[Tensor]) -> list[Tensor]:
 def _of_list(value: Any, place: int) -> Any:
     """The value of one tensor."""
     return value.tensors[place] if isinstance(value, TensorList) else value
-
-
-def _norms(tensors: Sequence[Tensor], order: float, dtype: torch.dtype) -> Tensor:
-    """Of every tensor; 0 without elements."""
-    tensors = [t if t.is_floating_point() else t.to(torch.float32) for t in tensors]
-    if order == 2:
-        return torch.stack(torch._foreach_norm(tensors, 2, dtype))
-    filled = [t if t.numel() else t.new_zeros(1) for t in tensors]
-    return torch.stack(torch._foreach_norm(filled, order)).to(dtype)

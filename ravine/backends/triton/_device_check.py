@@ -16,6 +16,8 @@ from ravine.backends.triton._kernel_text import KINDS
 
 #: torch 2.7 comes with it; the one before launches kernels in another way.
 _OLDEST = (3, 3)
+#: As old as torch's own compiler takes a GPU: Volta, and Turing, for which Triton no longer multiplies matrices. Kernels of steps do not.
+_OLDEST_GPU = (7, 0)
 
 
 @cache
@@ -33,8 +35,8 @@ def missing(device: torch.device) -> str:
         installed = getattr(importlib.import_module("triton"), "__version__", "0")
     if tuple(int(part) for part in installed.split(".")[:2]) < _OLDEST:
         return f"Triton {installed} is too old: install 3.3 or newer (torch 2.7 or newer comes with it)"
-    if torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
-        return f"{torch.cuda.get_device_name(device)} is older than Triton's kernels need (compute capability 8.0)"
+    if torch.version.hip is None and torch.cuda.get_device_capability(device) < _OLDEST_GPU:
+        return f"{torch.cuda.get_device_name(device)} is older than Triton's kernels need (compute capability 7.0)"
     return ""
 
 

@@ -129,7 +129,8 @@ class Plan:
         """The step counts and kept numbers of a batch: on its device, where only that knows whether a step was skipped."""
         program = batch.program
         of_group = any(one.per == "group" for one in program.kept.values())
-        on_device = of_group or program.sizes or len(program.passes) > 1  # other numbers are tensors there
+        # What a formula keeps may depend on sums, which are tensors there.
+        on_device = of_group or program.sizes or (program.kept and len(program.passes) > 1)
         from_host = batch.takes_host_numbers and not skips and not on_device
         device = None if self.device is None or from_host else batch.on_device
         numbers = KeptNumbers(program, batch.states, group, device)

@@ -363,11 +363,6 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
     """Why no kernel can take the parameter; empty if one can."""
     if program.along and not p.is_contiguous():
         return "its formula has values of rows or columns, and it is not contiguous"
-    grad = p.grad
-    if grad is not None and type(grad) is not torch.Tensor:
-        return f"its gradient is {an(type(grad).__name__)}, a tensor subclass"
-    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
-        return f"its gradient's dtype is {grad.dtype}"
     for name, t in [("", p), *((n, states[n]) for n in program.states)]:
         prefix = f"state {name}: " if name else ""
         if is_code(t.dtype, name) and (program.along or not backends.on_host(t.device)):
@@ -379,4 +374,9 @@ def _reason(p: torch.Tensor, states: Mapping[str, Any], program: Program) -> str
         )  # of one value for each row: contiguous
         if t.is_complex() != p.is_complex() or not alike:
             return f"{prefix}it is not laid out as the parameter"
+    grad = p.grad  # after the parameter, whose device may have no kernels at all
+    if grad is not None and type(grad) is not torch.Tensor:
+        return f"its gradient is {an(type(grad).__name__)}, a tensor subclass"
+    if grad is not None and why_not(torch.empty(0, dtype=grad.dtype, device=grad.device)):
+        return f"its gradient's dtype is {grad.dtype}"
     return ""

@@ -104,7 +104,14 @@ class SharedSteps:
 
 
 class DeviceSteps:
-    """Counts on a device: how many steps were skipped is known only there."""
+    """Counts on a device: how many steps were skipped is known only there.
+
+    Attributes:
+        together: whether all are known to be equal, without asking the device: their numbers are then one for all.
+    """
+
+    together = False
+    _seen = -1
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         values = [s["step"] for s in states]
@@ -117,6 +124,8 @@ class DeviceSteps:
                 chosen = [v if there else s for v, s, there in zip(values, sent, known, strict=True)]
                 self._tensor = torch.stack([v.reshape(()).to(device, host.dtype, non_blocking=True) for v in chosen])
         self._device = device
+        self.together = not any(known) and len(set(map(float, values))) == 1
+        self._seen = version_of(self._tensor)
         _show(states, self._tensor)
 
     def _active(self, active: np.ndarray | None) -> Tensor | int:
@@ -127,31 +136,37 @@ class DeviceSteps:
 
     @torch.no_grad()
     def next(self, active: np.ndarray | None) -> Tensor:
-        return (self._tensor + self._active(active)).clamp(min=1).to(number_dtype(self._device))
+        if active is not None or version_of(self._tensor) != self._seen:  # the user wrote to a view
+            self.together = False
+        counts = self._tensor[0] if self.together else self._tensor
+        return (counts + self._active(active)).clamp(min=1).to(number_dtype(self._device))
 
     @torch.no_grad()
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
         made = self._active(active)
         self._tensor += made if skip is None else made * (~skip).to(self._tensor.dtype)
+        self._seen = version_of(self._tensor)
 
 
 class StagedSteps(DeviceSteps):
     """Counts that a batch's own kernels read and raise (``backends.Staged``).
 
     Attributes:
-        together: whether all are known to be equal.
         number: the number of the step that all are about to make, where the host knows it.
     """
 
-    together = False
     number: int | None = None
     _captured = False
+
+    def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
+        super().__init__(states, device)
+        self.together = False  # until somebody needs to know: from there on it is asked again where it may have changed
 
     def compare(self) -> None:
         """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""
         self.together = not is_fake(self._tensor) and bool((self._tensor == self._tensor[:1]).all())
-        self.number = int(self._tensor[0]) + 1 if self.together and not self._captured else None
         self._seen = version_of(self._tensor)
+        self.number = int(self._tensor[0]) + 1 if self.together and not self._captured else None
 
     def forget(self) -> None:
         """From here only the device knows the number: a CUDA graph counts there whenever it is replayed."""

@@ -72,6 +72,8 @@ class StepNumbers:
             return Staged(
                 step, self._hypers(entry), tuple(sums), counts.together, entry.kept.on_device(), counts.number
             )
+        if self._device is not None and sums and isinstance(step, np.ndarray):  # counted on the host, unlike the sums
+            step = to_device(torch.from_numpy(step).to(number_dtype(self._device)), self._device)
         return entry.program.numbers(index, step, self._hypers(entry), sums, entry.kept.now() if entry.kept else ())
 
     def new_kept(self, entry: PlannedBatch, step: Any, sums: Sequence[Any]) -> tuple[Any, ...]:

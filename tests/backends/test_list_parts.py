@@ -1,0 +1,155 @@
+"""Lists of tensors are looked at once: what changes is noticed, and many small tensors take no more calls than few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from counted_calls import counted
+from torch import Tensor
+from torch.nn import Parameter
+
+import ravine.optim
+from ravine.backends._foreach import Foreach
+from ravine.optim import SGD, Adam, Optimizer, RMSprop
+
+pytestmark = pytest.mark.usefixtures("lists")
+WAYS: dict[str, dict[str, Any]] = {
+    "watched": {},
+    "unwatched": {"watch": False},
+    "clipped": {"watch": False, "clip_norm": 1.0},
+    "all": {"clip_norm": 1.0, "weight_decay": 0.1},
+}
+#: Steps after which large and many tensors are looked at in brief.
+BRIEF = 257
+
+
+def given(count: int, steps: int = 1) -> list[Parameter]:
+    generator = torch.Generator().manual_seed(steps)
+    params = [Parameter(torch.randn(5, generator=generator)) for _ in range(count)]
+    for p in params:
+        p.grad = torch.randn(5, generator=generator)
+    return params
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "Adadelta", "NAdam"])
+@pytest.mark.parametrize("steps", [1, BRIEF], ids=["in full", "in brief"])
+def test_many_tensors_take_no_more_calls_than_few(name: str, way: str, steps: int) -> None:
+    calls = []
+    for count in (3, 40):
+        params = given(count)
+        optimizer = getattr(ravine.optim, name)(params, lr=1e-3, **WAYS[way])
+        for _ in range(steps):
+            optimizer.step()
+        calls.append(counted(optimizer.step))
+    assert calls[0] == calls[1]
+
+
+@pytest.mark.parametrize("options", [{"nonfinite": "skip"}, {"nonfinite": "skip", "clip_norm": 1.0}], ids=str)
+def test_where_steps_can_be_skipped_each_tensor_is_chosen_by_itself(options: dict[str, Any]) -> None:
+    calls = []
+    for count in (3, 40):
+        optimizer = RMSprop(given(count), lr=1e-3, **options)
+        optimizer.step()
+        calls.append(counted(optimizer.step))
+    alone = calls[1] - calls[0]
+    assert set(alone) == {"aten.where.self_out"}
+    assert alone.total() == 2 * (40 - 3)  # the parameter and its average
+
+
+def stepped(change: Callable[[int, Sequence[Parameter], Optimizer], None], fused: bool | None, **options: Any) -> Any:
+    """Six steps, before each of which something changes: what is left, and the figures of the last."""
+    generator = torch.Generator().manual_seed(0)
+    params = [Parameter(torch.randn(n, 2, generator=generator)) for n in (3, 1, 4)]
+    optimizer = Adam(params, lr=0.1, fused=fused, **options)
+    figures = []
+    for step in range(6):
+        for p in params:
+            p.grad = torch.randn(p.shape, generator=generator).to(p.dtype)
+        change(step, params, optimizer)
+        optimizer.step()
+        if fused is None:
+            assert optimizer._plan is not None
+            assert {type(e.batch) for e in optimizer._plan._entries} == {Foreach}
+        rows = optimizer.watch.last
+        figures.append(
+            [[getattr(rows[str(i)], n) for n in ("grad_norm", "param_norm", "update_max")] for i in range(3)]
+        )
+    return [p.detach().double() for p in params], [optimizer.state[p]["exp_avg_sq"].double() for p in params], figures
+
+
+def moved(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """The parameter has other memory."""
+    if step == 2:
+        params[1].data = params[1].data * 2
+
+
+def replaced(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """A state has other memory, and so has another in its own place."""
+    if step == 2:
+        optimizer.state[params[0]]["exp_avg"] = torch.ones(3, 2)
+        state = optimizer.state[params[2]]["exp_avg_sq"]
+        state.data = state.data * 2
+
+
+def cast(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """The parameter and its gradient are another dtype."""
+    if step == 3:
+        grad = params[1].grad
+        params[1].grad = None
+        params[1].data = params[1].data.double()
+        assert grad is not None
+        params[1].grad = grad.double()
+
+
+def missing(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """Other gradients are missing in every step."""
+    if step:
+        params[step % 3].grad = None
+
+
+def conjugate(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """A gradient is a view with another layout, or with the other sign."""
+    shape = params[2].shape
+    values = torch.arange(8.0).reshape(shape[::-1])
+    if step:  # the first gradients decide what can be stepped on lists
+        params[2].grad = values.t() if step % 2 else torch.complex(values, -values).conj().imag.t()
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"nonfinite": "skip"}], ids=str)
+@pytest.mark.parametrize("change", [moved, replaced, cast, missing, conjugate], ids=lambda f: f.__name__)
+def test_what_changes_between_steps_is_noticed(change: Callable[..., None], options: dict[str, Any]) -> None:
+    found, wanted = (stepped(change, fused, **options) for fused in (None, False))
+    for a, b in zip((*found[0], *found[1]), (*wanted[0], *wanted[1]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    for a, b in zip(found[2], wanted[2], strict=True):
+        assert (
+            torch.testing.assert_close(torch.tensor(a), torch.tensor(b), rtol=1e-4, atol=1e-5, equal_nan=True) is None
+        )
+
+
+def test_nonfinite_elements_are_counted_where_a_step_is_looked_at_in_full() -> None:
+    params = given(3)
+    params[1].grad = torch.tensor([math.nan, -math.inf, 0.0, -0.0, 3e38])
+    params[2].grad = torch.zeros(5)
+    optimizer = SGD(params, lr=1e-3)
+    optimizer.step()
+    assert [optimizer.watch.last[str(i)].nonfinite for i in range(3)] == [0, 2, 0]
+
+
+def test_a_step_that_is_skipped_writes_nothing_and_the_next_one_counts_from_there() -> None:
+    found = []
+    for fused in (None, False):
+        params = given(2, steps=3)
+        optimizer = Adam(params, lr=0.1, nonfinite="skip", fused=fused)
+        for bad in (False, True, False):
+            grad: Tensor = torch.full((5,), math.inf if bad else 0.5)
+            params[0].grad = grad
+            optimizer.step()
+        assert [float(optimizer.state[p]["step"]) for p in params] == [2, 2]
+        found.append([p.detach() for p in params])
+    torch.testing.assert_close(*found)
