@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ravine import backends
+from ravine.optim import Optimizer
 from ravine.optim._engine import prepare
 
 
@@ -18,3 +19,10 @@ def on_lists() -> Iterator[None]:
         patch.setattr(backends, "on_host", lambda device: False)
         patch.setattr(prepare, "why_not", lambda tensor: "there are none")
         yield
+
+
+def count_from_numbers(optimizer: Optimizer) -> None:
+    """Step counts and kept numbers are known before the first step, as those on the host are beside a device."""
+    optimizer.init_state()
+    for state in optimizer.state.values():
+        state.update({name: float(value) for name, value in state.items() if value.ndim == 0})

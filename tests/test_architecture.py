@@ -219,6 +219,8 @@ TORCHS = {name for theirs in (Tensor, Module(), torch.optim.Optimizer, LRSchedul
 #: What stays where it is used: torch's operations on lists, and a file of Triton's that is only hashed.
 STAYS = {
     "backends/_foreach.py": "_foreach_",
+    "backends/_list_figures.py": "_foreach_",
+    "backends/_list_parts.py": "_foreach_",
     "backends/_tensor_lists.py": "_foreach_",
     "backends/triton/_temporaries.py": "_foreach_",
     "backends/triton/_text_compiler.py": "_C",

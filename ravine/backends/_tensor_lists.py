@@ -78,7 +78,9 @@ class TensorList(_Value):
 
     def run(self, name: str, *others: Any, target: TensorList | None = None, **options: Any) -> TensorList:
         """``torch._foreach_<name>`` of this list, in place if it is fresh or the target."""
-        others = tuple(_argument(other) for other in others)
+        # A number on the device is of their dtype: with another, torch would launch an operation for each tensor.
+        dtype = self.tensors[0].dtype
+        others = tuple(o.to(dtype) if isinstance(o, Tensor) else _argument(o) for o in others)
         if self.fresh or self is target:
             getattr(torch, f"_foreach_{name}_")(self.tensors, *others, **options)
             return self

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 from counted_calls import counted
+from on_lists import count_from_numbers
 from torch import Tensor
 from torch.nn import Parameter
 
 import ravine.optim
 from ravine.backends._foreach import Foreach
-from ravine.optim import SGD, Adam, Optimizer, RMSprop
+from ravine.errors import ParameterError
+from ravine.optim import SGD, Adam, NAdam, Optimizer, RMSprop
 
 pytestmark = pytest.mark.usefixtures("lists")
 WAYS: dict[str, dict[str, Any]] = {
@@ -61,11 +63,14 @@ def test_where_steps_can_be_skipped_each_tensor_is_chosen_by_itself(options: dic
     assert alone.total() == 2 * (40 - 3)  # the parameter and its average
 
 
-def stepped(change: Callable[[int, Sequence[Parameter], Optimizer], None], fused: bool | None, **options: Any) -> Any:
+def stepped(
+    cls: Any, change: Callable[[int, Sequence[Parameter], Optimizer], None], fused: bool | None, **options: Any
+) -> Any:
     """Six steps, before each of which something changes: what is left, and the figures of the last."""
     generator = torch.Generator().manual_seed(0)
-    params = [Parameter(torch.randn(n, 2, generator=generator)) for n in (3, 1, 4)]
-    optimizer = Adam(params, lr=0.1, fused=fused, **options)
+    params = [Parameter(torch.randn(n, 2, generator=generator)) for n in (3, 3, 4)]
+    optimizer: Optimizer = cls(params, lr=0.1, fused=fused, **options)
+    count_from_numbers(optimizer)
     figures = []
     for step in range(6):
         for p in params:
@@ -112,6 +117,14 @@ def missing(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> Non
         params[step % 3].grad = None
 
 
+def counted_otherwise(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """The user writes to a count, and to a number that the formula keeps."""
+    if step == 3:
+        for value in optimizer.state[params[1]].values():
+            if value.ndim == 0:
+                value.mul_(0.5).add_(0.25)
+
+
 def conjugate(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
     """A gradient is a view with another layout, or with the other sign."""
     shape = params[2].shape
@@ -121,9 +134,14 @@ def conjugate(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> N
 
 
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"nonfinite": "skip"}], ids=str)
-@pytest.mark.parametrize("change", [moved, replaced, cast, missing, conjugate], ids=lambda f: f.__name__)
-def test_what_changes_between_steps_is_noticed(change: Callable[..., None], options: dict[str, Any]) -> None:
-    found, wanted = (stepped(change, fused, **options) for fused in (None, False))
+@pytest.mark.parametrize("cls", [Adam, NAdam])
+@pytest.mark.parametrize(
+    "change", [moved, replaced, cast, missing, counted_otherwise, conjugate], ids=lambda f: f.__name__
+)
+def test_what_changes_between_steps_is_noticed(
+    change: Callable[..., None], cls: type[Optimizer], options: dict[str, Any]
+) -> None:
+    found, wanted = (stepped(cls, change, fused, **options) for fused in (None, False))
     for a, b in zip((*found[0], *found[1]), (*wanted[0], *wanted[1]), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     for a, b in zip(found[2], wanted[2], strict=True):
@@ -153,3 +171,14 @@ def test_a_step_that_is_skipped_writes_nothing_and_the_next_one_counts_from_ther
         assert [float(optimizer.state[p]["step"]) for p in params] == [2, 2]
         found.append([p.detach() for p in params])
     torch.testing.assert_close(*found)
+
+
+def test_a_gradient_whose_data_has_another_shape_is_named_and_nothing_written() -> None:
+    params = given(2)
+    optimizer = SGD(params, lr=0.1)
+    optimizer.step()
+    before = params[0].detach().clone()
+    params[1].grad.data = torch.ones(1)  # type: ignore[union-attr]
+    with pytest.raises(ParameterError, match="parameter 1"):
+        optimizer.step()
+    assert torch.equal(params[0], before)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from ravine import backends
 from ravine.errors import NonFiniteError, OptionError, ParameterError
 from ravine.formula import minimum as smaller
 from ravine.formula import norm
@@ -310,6 +311,22 @@ def test_a_pass_with_something_left_out_counts_once():
     with pytest.warns(UserWarning, match="nonfinite='skip'"):
         (net(rows(0)) * torch.inf).sum().backward()
     assert optimizer.skipped == 1
+
+
+@pytest.mark.filterwarnings("ignore:nonfinite='skip'")
+@pytest.mark.parametrize("on_device", [False, True])
+def test_what_is_skipped_is_passes_on_a_device_too(on_device, monkeypatch):
+    if on_device:
+        monkeypatch.setattr(backends, "on_host", lambda device: False)
+    net, found, bad = model(), [], [1.0]
+    next(net.parameters()).register_hook(lambda grad: grad * bad[0])  # the others are as they were
+    optimizer = AdamW(net.parameters(), nonfinite="skip", fused=False)
+    optimizer.in_backward()
+    for step in range(5):
+        bad[0] = torch.nan if step in (1, 3) else 1.0
+        net(rows(step)).square().mean().backward()
+        found.append(optimizer.skipped)
+    assert found == [0, 1, 1, 2, 2]
 
 
 def test_no_step_inside_averages():

@@ -285,3 +285,13 @@ def test_capturable_is_accepted_and_changes_nothing():
         Adam([p], lr=0.1, capturable=capturable).step()
         results.append(p.detach())
     assert torch.equal(*results)
+
+
+def test_fused_says_what_the_device_lacks_before_what_a_gradient_does(on_device, monkeypatch):
+    monkeypatch.setattr(prepare, "why_not", lambda tensor: "Triton is not installed: pip install triton")
+    p = Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    with pytest.raises(
+        BackendError, match=r"parameter 0 .*: Triton is not installed: pip install triton\. Use fused=None"
+    ):
+        Adam([p], fused=True).step()

@@ -191,7 +191,10 @@ class GroupReader:
             params = group["params"]
             if raw is None or len(params) != len(known) or not all(map(is_, params, known)):
                 return False
-            same: bool = get(group) == raw
+            now = get(group)
+            if Tensor in map(type, now):  # one on a device cannot be compared without waiting
+                return False
+            same: bool = now == raw
             return same and len(group) == size and absent.isdisjoint(group)
         except (RuntimeError, ValueError, KeyError, TypeError):
             return False  # a tensor of several elements stands where a number was, or nothing does

@@ -24,6 +24,7 @@ from ravine.backends._sharded import layout
 from ravine.errors import NonFiniteError, OptionError, ParameterError, kind_of
 from ravine.optim._engine.average import NO_STEP
 from ravine.optim._engine.plan import Plan
+from ravine.optim._engine.step_numbers import any_of
 from ravine.optim._engine.version import TrackedState, TrackedStates, Version
 
 #: Steps after which figures of the parameters are brought together.
@@ -53,6 +54,7 @@ class StepsInBackward:
         self._hooks: dict[int, tuple[weakref.ref[Tensor], Any]] = {}  # an id may be that of one that was freed
         self._passes, self._now = 0, -1  # how many are over, and torch's number of the one that runs
         self._bad: list[Tensor] = []  # whose gradients were not finite in this pass
+        self._doubts: list[Tensor] = []  # truth values on devices: whether a gradient of this pass was not
         self._lock = threading.RLock()  # a model on several devices has a thread for each
         self._hook_all()
 
@@ -177,7 +179,11 @@ class StepsInBackward:
         plan = self._plans.get(id(p))
         if plan is None or plan.param() is not p:
             plan = self._plans[id(p)] = _OnePlan(p)
-        bad = plan.step(optimizer, *_place_of(p, optimizer))
+        bad, doubt = plan.step(optimizer, *_place_of(p, optimizer))
+        if doubt is not None and optimizer.nonfinite == "raise":
+            optimizer._monitor.skipped_on_device(None, doubt, optimizer.param_groups, optimizer._describe)
+        elif doubt is not None:
+            self._doubts.append(doubt)
         if bad and optimizer.nonfinite == "raise":
             self._now = -1
             raise NonFiniteError(
@@ -194,7 +200,10 @@ class StepsInBackward:
             optimizer._monitor.left_out(
                 f"the gradient of {optimizer._describe(self._bad[0])} has elements that are NaN or infinite"
             )
-        self._bad = []
+        if self._doubts and optimizer is not None:
+            anywhere = any_of(self._doubts)
+            optimizer._monitor.skipped_on_device(None, anywhere, optimizer.param_groups, optimizer._describe)
+        self._bad, self._doubts = [], []
 
     # What the monitor asks of a plan.
 
@@ -256,8 +265,13 @@ class _OnePlan:
         assert self._plan is not None
         return self._plan.drain({id(self.param()): 0}, 1)[:, :, 0].to("cpu", torch.float64, copy=True)
 
-    def step(self, optimizer: Any, group: dict[str, Any], place: int) -> int:
-        """A step; gives how many elements of the gradient are not finite, where that was looked at and nothing written."""
+    def step(self, optimizer: Any, group: dict[str, Any], place: int) -> tuple[int, Tensor | None]:
+        """A step.
+
+        Returns:
+            How many elements of the gradient are not finite, where that was looked at and nothing written; on a device 0, and
+            the truth value there that it has such elements.
+        """
         p = self.param()
         for name in self._alone.keys() - group.keys():
             del self._alone[name]
@@ -270,9 +284,7 @@ class _OnePlan:
         if plan.buffer_size and plan.full:
             self._rest.append(self._drained())
         bad, nonfinite = plan.run()
-        if plan.device and not plan.fake:
-            optimizer._monitor.skipped_on_device(None, nonfinite, optimizer.param_groups, optimizer._describe)
-        return bad[0][1] if bad else 0
+        return bad[0][1] if bad else 0, None if plan.fake else nonfinite
 
     def _holds(self, optimizer: Any, p: Any) -> bool:
         if self._plan is None or self._state is None:

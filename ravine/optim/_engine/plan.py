@@ -106,6 +106,7 @@ class Plan:
         self._any_device = any(device is not None for device in devices)
         self.device = devices[0] if devices and None not in devices else None
         skips = bool(extra) or reader.guarded
+        self._given_tensors = any(map(_has_tensors, self.groups))
         self._entries = [PlannedBatch(i, batch, *self._counts(batch, self._dicts[i], skips)) for i, batch in made]
         self._numbers = StepNumbers(self._entries, self.groups, self.device)
         alone = len(made) == 1 and (not self._any_device or isinstance(self._entries[0].steps, StagedSteps))
@@ -129,8 +130,8 @@ class Plan:
         """The step counts and kept numbers of a batch: on its device, where only that knows whether a step was skipped."""
         program = batch.program
         of_group = any(one.per == "group" for one in program.kept.values())
-        # What a formula keeps may depend on sums, which are tensors there.
-        on_device = of_group or program.sizes or (program.kept and len(program.passes) > 1)
+        # What a formula keeps may depend on sums and hyperparameters, and these may be tensors there.
+        on_device = of_group or program.sizes or (program.kept and (len(program.passes) > 1 or self._given_tensors))
         from_host = batch.takes_host_numbers and not skips and not on_device
         device = None if self.device is None or from_host else batch.on_device
         numbers = KeptNumbers(program, batch.states, group, device)
@@ -174,6 +175,8 @@ class Plan:
                 a is b for a, b in zip(now.snapshot.params, before.snapshot.params, strict=True)
             )
             if not params or now.programs != before.programs or now.fused is not before.fused:
+                return False
+            if _has_tensors(now) and not self._given_tensors:
                 return False
             self.groups[i], self._stale = now, True
         self._read = True
@@ -379,6 +382,11 @@ def _by_program(plan: GroupPlan, prepared: Sequence[PreparedParam]) -> dict[Prog
     for each in prepared:
         some[plan.program_of(each.param)].append(each)
     return some
+
+
+def _has_tensors(plan: GroupPlan) -> bool:
+    """Whether a hyperparameter is a tensor on a device."""
+    return any(isinstance(value, Tensor) for values in plan.hypers.values() for value in values)
 
 
 def _where(group: int) -> str:

@@ -31,6 +31,16 @@ class Steps(Protocol):
         """That step was made, but where ``skip`` is true."""
 
 
+def on_device(value: object) -> bool:
+    """Whether only a device knows a count or number."""
+    return isinstance(value, Tensor) and (not backends.on_host(value.device) or is_fake(value))
+
+
+def values_on_host(values: Sequence[Any]) -> set[float]:
+    """The different values of counts or numbers; none if only a device knows one of them."""
+    return set() if any(map(on_device, values)) else set(map(float, values))
+
+
 def shared(step: object) -> bool:
     """Whether a step count lies in memory that other processes see, as asynchronous trainers have it."""
     return isinstance(step, Tensor) and backends.on_host(step.device) and step.is_shared()
@@ -115,7 +125,7 @@ class DeviceSteps:
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         values = [s["step"] for s in states]
-        known = [isinstance(v, Tensor) and (not backends.on_host(v.device) or is_fake(v)) for v in values]
+        known = list(map(on_device, values))
         host = counter([0.0 if there else float(v) for v, there in zip(values, known, strict=True)])
         with torch.inference_mode(False), torch.no_grad():
             self._tensor = backends.to_device(host, device)
@@ -124,7 +134,7 @@ class DeviceSteps:
                 chosen = [v if there else s for v, s, there in zip(values, sent, known, strict=True)]
                 self._tensor = torch.stack([v.reshape(()).to(device, host.dtype, non_blocking=True) for v in chosen])
         self._device = device
-        self.together = not any(known) and len(set(map(float, values))) == 1
+        self.together = len(values_on_host(values)) == 1
         self._seen = version_of(self._tensor)
         _show(states, self._tensor)
 

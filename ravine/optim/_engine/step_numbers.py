@@ -72,9 +72,11 @@ class StepNumbers:
             return Staged(
                 step, self._hypers(entry), tuple(sums), counts.together, entry.kept.on_device(), counts.number
             )
-        if self._device is not None and sums and isinstance(step, np.ndarray):  # counted on the host, unlike the sums
+        hypers = self._hypers(entry)
+        if self._device is not None and isinstance(step, np.ndarray) and any(map(_is_tensor, (*hypers, *sums))):
+            # Counted on the host, unlike those.
             step = to_device(torch.from_numpy(step).to(number_dtype(self._device)), self._device)
-        return entry.program.numbers(index, step, self._hypers(entry), sums, entry.kept.now() if entry.kept else ())
+        return entry.program.numbers(index, step, hypers, sums, entry.kept.now() if entry.kept else ())
 
     def new_kept(self, entry: PlannedBatch, step: Any, sums: Sequence[Any]) -> tuple[Any, ...]:
         """The kept numbers after the step."""
