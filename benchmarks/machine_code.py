@@ -38,7 +38,7 @@ from ravine.backends.triton._tile_text import TILES, joined_source, tile_source
 from ravine.formula import Program
 from ravine.optim import _registry as registry
 
-TARGETS = ("80", "90", "gfx942")
+TARGETS = ("75", "80", "90", "gfx942")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 #: Registers of a thread with which a multiprocessor still holds 16 warps.
 MOST_REGISTERS = 128
@@ -220,7 +220,7 @@ Compiled by Triton {triton.__version__} without a GPU, by
 `python benchmarks/machine_code.py --markdown docs/results/triton-machine-code.md`. All kernels keep the watch's figures,
 those in brief of the gradients only. Needed are as many 16-byte accesses as the loop has if none is narrower; where the
 compiler unrolls it there are more. A row misses where it spills, where it has fewer than needed, or where a thread has more
-than {MOST_REGISTERS} registers on sm_80 and sm_90.
+than {MOST_REGISTERS} registers on sm_75, sm_80 and sm_90.
 
 """
 

@@ -24,7 +24,7 @@ def any_nonfinite(grads: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     return (~torch.isfinite(norms(grads, torch.inf, dtype))).to(dtype)
 
 
-def count_nonfinite(grads: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+def count_nonfinite(grads: list[Tensor], dtype: torch.dtype) -> Tensor:
     """How many elements of every tensor are NaN or infinite."""
     # 0 times those is NaN, which is not 0: the "norm" of order 0 counts it.
     return torch.stack(torch._foreach_norm(torch._foreach_mul(grads, 0.0), 0)).to(dtype)
@@ -41,9 +41,9 @@ def of_gradients(grads: Sequence[Tensor]) -> dict[str, Tensor]:
 
 
 def in_full(
-    grads: Sequence[Tensor],
-    before: Sequence[Tensor],
-    after: Sequence[Tensor],
+    grads: list[Tensor],
+    before: list[Tensor],
+    after: list[Tensor],
     costs: Sequence[Mapping[str, Tensor]],
 ) -> dict[str, Tensor]:
     """The statistics of a step.

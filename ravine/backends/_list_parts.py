@@ -53,10 +53,10 @@ class ListPart:
             self._columns = to_device(torch.tensor(self.chosen), table.device)
         table.index_copy_(1, self._columns, values.to(table.dtype))
 
-    def numbers(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def numbers(self, tensors: list[Tensor]) -> list[Tensor]:
         """What real tensors of these parameters hold, in the dtype in which they are computed: themselves, if they have it."""
         if all(t.dtype is self.dtype for t in tensors):
-            return list(tensors)
+            return tensors
         made = [torch.empty_like(t, dtype=self.dtype) for t in tensors]
         torch._foreach_copy_(made, tensors)
         return made

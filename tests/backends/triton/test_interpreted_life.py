@@ -196,6 +196,21 @@ def test_versions_of_triton(version: str, refused: bool, monkeypatch: pytest.Mon
     missing.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("capability", "refused"), [((6, 1), True), ((7, 0), False), ((7, 5), False), ((12, 0), False)]
+)
+def test_gpus_from_volta_on_have_kernels(
+    capability: tuple[int, int], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GeForce GTX 1080")
+    missing.cache_clear()
+    found = missing(torch.device("cuda"))
+    missing.cache_clear()
+    assert ("GeForce GTX 1080 is older" in found and "7.0" in found) is refused
+
+
 @pytest.mark.parametrize("shapes", [((37, 41), (), (0,)), ((0,), (5,)), ((1031,), (5, 5))])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_new_gradients_are_read_at_every_step_beside_tensors_without_elements(interpreter, shapes, clip_norm):
