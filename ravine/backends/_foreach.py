@@ -178,7 +178,7 @@ class Foreach(Eager):
             for name, value in zip(writes, _safe_from_writing(writes, lists, results), strict=True):
                 _put(part.kept[name], value, skip)
             if figures is not None:
-                grads = part.numbers(part.gradients(self._grads))
+                grads = part.numbers("grad", part.gradients(self._grads))
                 known = (
                     _list_figures.in_full(grads, before, self._params_of(part), costs)
                     if in_full
@@ -191,8 +191,8 @@ class Foreach(Eager):
         """Parameters with their compensation, in the dtype in which they are computed; copies, which a step does not change."""
         if REST in self.program.states:
             return [self._watched(i) for i in part.chosen]
-        made = part.numbers(part.kept["param"])
-        return torch._foreach_mul(made, 1.0) if copy and made[0] is part.kept["param"][0] else made  # type: ignore[return-value]
+        made = part.numbers("param", part.kept["param"])
+        return torch._foreach_mul(made, 1.0) if copy and "param" in part.as_kept else made  # type: ignore[return-value]
 
     def _rehearse(self, function: Callable[..., Any], lists: Mapping[str, TensorList], numbers: Sequence[Any]) -> None:
         """Run a function on tensors of one element first, so that what it raises is raised before anything is written."""

@@ -21,7 +21,7 @@ from ravine.backends._eager import real
 from ravine.backends._tensor_lists import TensorList
 from ravine.formula import Program
 
-_OF_GRADIENTS = [attrgetter(name) for name in ("shape", "dtype", "device", "layout")]
+_OF_GRADIENTS: list[Callable[[Tensor], Any]] = [*map(attrgetter, ("shape", "dtype", "layout")), Tensor.get_device]
 
 
 @dataclass
@@ -34,6 +34,7 @@ class ListPart:
         wide: the states that are not kept in fewer bits.
         narrow: what a step writes of any of them that has 16 or 8 bits.
         kept: their tensors, by buffer, without the gradients: as real numbers of the dtype in which they are kept.
+        as_kept: the buffers, gradients too, whose tensors are real, and of the dtype in which they are computed.
     """
 
     chosen: list[int]
@@ -41,6 +42,7 @@ class ListPart:
     wide: frozenset[str]
     narrow: tuple[str, ...]
     kept: Mapping[str, list[Tensor]]
+    as_kept: frozenset[str]
     _everyone: bool
     _columns: Tensor | None = field(default=None, repr=False)
 
@@ -53,9 +55,9 @@ class ListPart:
             self._columns = to_device(torch.tensor(self.chosen), table.device)
         table.index_copy_(1, self._columns, values.to(table.dtype))
 
-    def numbers(self, tensors: list[Tensor]) -> list[Tensor]:
-        """What real tensors of these parameters hold, in the dtype in which they are computed: themselves, if they have it."""
-        if all(t.dtype is self.dtype for t in tensors):
+    def numbers(self, name: str, tensors: list[Tensor]) -> list[Tensor]:
+        """What the real tensors of a buffer hold, in the dtype in which they are computed: themselves, if they have it."""
+        if name in self.as_kept:
             return tensors
         made = [torch.empty_like(t, dtype=self.dtype) for t in tensors]
         torch._foreach_copy_(made, tensors)
@@ -66,13 +68,13 @@ class ListPart:
         read: dict[str, TensorList] = {}
         for name in names:
             tensors = self.kept[name] if name != "grad" else self.gradients(grads)
-            read[name] = TensorList(self.numbers(tensors), False)
+            read[name] = TensorList(self.numbers(name, tensors), False)
         return read
 
     def gradients(self, grads: Sequence[Tensor | None]) -> list[Tensor]:
         """Theirs among those of the batch, as real numbers."""
         theirs = [g for i in self.chosen if (g := grads[i]) is not None]
-        return list(map(real, theirs)) if any(map(Tensor.is_complex, theirs)) else theirs
+        return theirs if "grad" in self.as_kept else list(map(real, theirs))
 
 
 class Parts:
@@ -110,7 +112,7 @@ class Parts:
         for i, grad in enumerate(grads):
             if grad is not None:
                 groups[self._kind(i)].append(i)
-        self._parts = [self._part(chosen, *kind) for kind, chosen in groups.items()]
+        self._parts = [self._part([(i, grads[i]) for i in chosen], *kind) for kind, chosen in groups.items()]
         self._seen = None if self._fake else self._look(grads)
 
     def forget(self) -> None:
@@ -119,11 +121,14 @@ class Parts:
     def __iter__(self) -> Iterator[ListPart]:
         return iter(self._parts)
 
-    def _part(self, chosen: list[int], dtype: torch.dtype, wide: frozenset[str]) -> ListPart:
+    def _part(self, stepped: list[tuple[int, Any]], dtype: torch.dtype, wide: frozenset[str]) -> ListPart:
+        chosen = [i for i, _ in stepped]
         kept = {"param": [real(self._params[i].detach()) for i in chosen]}
         kept |= {name: [real(self._states[i][name]) for i in chosen] for name in self._program.states}
         narrow = tuple(sorted({name for i in chosen for name in self._narrow(i)}))
-        return ListPart(chosen, dtype, wide, narrow, kept, len(chosen) == len(self._params))
+        of = {**kept, "grad": [grad for _, grad in stepped]}  # a complex one has another dtype than its numbers
+        as_kept = frozenset(name for name, tensors in of.items() if all(t.dtype is dtype for t in tensors))
+        return ListPart(chosen, dtype, wide, narrow, kept, as_kept, len(chosen) == len(self._params))
 
     def _look(self, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         there = [g for g in grads if g is not None]

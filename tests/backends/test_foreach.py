@@ -178,6 +178,22 @@ def test_no_more_memory_is_moved_than_by_torchs_loops(name):
     assert 0 < ours <= MORE.get(name, 1.0) * theirs + 1e-9
 
 
+@pytest.mark.parametrize(("steps", "more"), [(1, 14), (257, 1)], ids=["in full", "in brief"])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_what_more_is_moved_to_watch(name: str, steps: int, more: int) -> None:
+    moved = []
+    for watch in (False, True):
+        p = Parameter(torch.randn(60, 50))
+        p.grad = torch.randn_like(p)
+        optimizer = registry.lookup(name).cls([p], lr=1e-3, watch=watch)
+        for _ in range(steps):
+            optimizer.step()
+        with Traffic(p.numel()) as traffic:
+            optimizer.step()
+        moved.append(traffic.tensors)
+    assert moved[1] - moved[0] == more
+
+
 QUOTIENTS: dict[str, Callable[..., Any]] = {
     "alone": lambda g, p: 2.0 / p,
     "scaled": lambda g, p: 3.0 * (2.0 / p) * 0.5,

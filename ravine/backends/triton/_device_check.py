@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -28,7 +29,8 @@ def missing(device: torch.device) -> str:
     if device.type != "cuda":
         return f"there are kernels for CUDA and ROCm, and none for {device.type}"
     if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed: it comes with torch's CUDA and ROCm builds, or pip install triton"
+        package = "triton-windows" if sys.platform == "win32" else "triton"
+        return f"Triton is not installed, which torch's CUDA builds for Linux bring: pip install {package}"
     try:
         installed = version("triton")
     except PackageNotFoundError:  # of another name, as pytorch-triton-rocm

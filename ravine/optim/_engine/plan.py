@@ -108,6 +108,7 @@ class Plan:
         skips = bool(extra) or reader.guarded
         self._given_tensors = any(map(_has_tensors, self.groups))
         self._entries = [PlannedBatch(i, batch, *self._counts(batch, self._dicts[i], skips)) for i, batch in made]
+        self._counts_on_host = any(batch.takes_host_numbers for _, batch in made)
         self._numbers = StepNumbers(self._entries, self.groups, self.device)
         alone = len(made) == 1 and (not self._any_device or isinstance(self._entries[0].steps, StagedSteps))
         simple = alone and not self._numbers.whole_tensor
@@ -176,7 +177,7 @@ class Plan:
             )
             if not params or now.programs != before.programs or now.fused is not before.fused:
                 return False
-            if _has_tensors(now) and not self._given_tensors:
+            if self._counts_on_host and _has_tensors(now) and not self._given_tensors:
                 return False
             self.groups[i], self._stale = now, True
         self._read = True
