@@ -118,10 +118,7 @@ class DeviceBatch(Looks):
         try:
             self._compile()
         except Exception as error:  # no C compiler, a new GPU: known before anything is written
-            first = str(error).strip().partition("\n")[0]
-            raise BackendError(
-                f"Triton cannot compile a kernel for {self._device}: {type(error).__name__}: {first}"
-            ) from error
+            raise BackendError(_cannot(error, self._device)) from error
 
     # What another kind of kernel does otherwise (``_tile_batch.py``).
 
@@ -245,7 +242,14 @@ class DeviceBatch(Looks):
         for group in tables.launches:
             launch = self._launches.get(mine := (index, group, key))
             if launch is None:
-                launch = self._kernel(index, group.kind, self._looked_at()).bind(
+                try:
+                    made = self._kernel(index, group.kind, self._looked_at())
+                except Exception as error:
+                    raise BackendError(
+                        f"{_cannot(error, self._device)}. Nothing was written. It is for tensors that begin elsewhere than those of the "
+                        "steps before; group['fused'] = False in optimizer.param_groups steps them with torch's operations"
+                    ) from error
+                launch = made.bind(
                     (group.count, 1, 1),
                     *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
                     *(n, tables.chunks, self._span, *self._temporaries.offset),
@@ -373,3 +377,8 @@ def on_device(device: torch.device) -> AbstractContextManager[Any]:
     if device.type != "cuda" or backends.only_device() or torch.cuda.current_device() == device.index:
         return _HERE
     return torch.cuda.device(device)
+
+
+def _cannot(error: Exception, device: torch.device) -> str:
+    first = str(error).strip().partition("\n")[0]
+    return f"Triton cannot compile a kernel for {device}: {type(error).__name__}: {first}"

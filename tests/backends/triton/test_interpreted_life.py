@@ -9,7 +9,8 @@ import torch
 from interpreted_steps import DTYPES, Context, close, exact_step, give, kernels_step, make, parameters, same_watch
 from torch.nn import Parameter
 
-from ravine.backends.triton import _device_check, _device_gather, _native_gather, missing
+from ravine.backends.triton import _device_batch, _device_check, _device_gather, _native_gather, missing
+from ravine.errors import BackendError
 from ravine.formula import norm
 from ravine.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
@@ -225,3 +226,27 @@ def test_new_gradients_are_read_at_every_step_beside_tensors_without_elements(in
     assert kernels_step(steppers[0])
     for p, q in zip(ours, eager, strict=True):
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_a_kernel_that_cannot_be_compiled_later_is_an_error_that_writes_nothing(interpreter, monkeypatch):
+    p = Parameter(torch.ones(2000))
+    optimizer = Adam([p], lr=0.1, fused=True)
+    p.grad = torch.ones(2000)
+    optimizer.step()
+    before = p.detach().clone()
+
+    def fails(*given: object) -> None:
+        raise RuntimeError("PTXAS failed\nand more")
+
+    p.grad = torch.ones(2004)[3:2003]
+    with monkeypatch.context() as patch:
+        patch.setattr(_device_batch, "kernel", fails)
+        with pytest.raises(
+            BackendError, match=r"cpu: RuntimeError: PTXAS failed\. Nothing was written.*'fused'\] = False"
+        ):
+            optimizer.step()
+    assert torch.equal(p, before)
+    assert float(optimizer.state[p]["step"]) == 1
+    optimizer.param_groups[0]["fused"] = False
+    optimizer.step()
+    assert float(optimizer.state[p]["step"]) == 2
