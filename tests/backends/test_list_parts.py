@@ -182,3 +182,16 @@ def test_a_gradient_whose_data_has_another_shape_is_named_and_nothing_written() 
     with pytest.raises(ParameterError, match="parameter 1"):
         optimizer.step()
     assert torch.equal(params[0], before)
+
+
+def test_bad_elements_are_counted_where_parameters_on_the_host_are_stepped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = given(2)
+    optimizer = SGD(params, lr=0.1, nonfinite="skip")
+    optimizer.step()
+    plan = optimizer._plan
+    assert plan is not None
+    monkeypatch.setattr(plan, "device", None)  # as beside a batch of the CPU
+    monkeypatch.setattr(plan._numbers, "_device", None)
+    params[1].grad = torch.tensor([1.0, math.nan, math.inf, math.nan, 0.0])
+    with pytest.warns(UserWarning, match="parameter 1 .*has 3 of 5 elements"):
+        optimizer.step()

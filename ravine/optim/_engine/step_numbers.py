@@ -146,7 +146,9 @@ class StepNumbers:
                     elif isinstance(row, Tensor):
                         guards.append((row != 0).any())
                     else:
-                        bad += [(entry.batch.params[j], int(row[j])) for j in np.flatnonzero(row)]
+                        bad += [
+                            (entry.batch.params[j], _bad_elements(entry.batch, j, row)) for j in np.flatnonzero(row)
+                        ]
                 for row, join, top in rows[i]:
                     if join:
                         total[join] = self._joined_to(total.get(join), row, top)
@@ -183,6 +185,14 @@ def any_of(truths: Sequence[Tensor]) -> Tensor | None:
     for truth in truths:
         result = truth if result is None else result | truth.to(result.device, non_blocking=True)
     return result
+
+
+def _bad_elements(batch: Batch, which: int, found: np.ndarray) -> int:
+    """How many elements of a gradient are not finite; operations on lists only find out whether there are any."""
+    p = batch.params[which]
+    if batch.on_device is not None and type(p.grad) is Tensor:
+        return int((~torch.isfinite(p.grad)).sum())
+    return int(found[which])
 
 
 def _size(p: Tensor, name: str) -> float:
