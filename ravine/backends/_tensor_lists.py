@@ -278,6 +278,11 @@ def _extreme(name: str) -> Callable[[Any, Any], Any]:
     return call
 
 
+def _isfinite(x: Any) -> Any:
+    """As torch's, in two operations in place of four: 0 times NaN and infinity is NaN, which is not 0."""
+    return each(operator.eq, Product(x.now(), None, 0.0).now(), 0.0) if isinstance(x, _Value) else functions.isfinite(x)
+
+
 def _where(condition: Any, a: Any, b: Any) -> Any:
     """Of a number on the host: what is not chosen is not computed, and a number that is chosen stays one."""
     if isinstance(condition, bool | int | float):
@@ -294,4 +299,4 @@ def scope() -> dict[str, Any]:
     known = {n: _by_each(f) if callable(f) else f for n, f in vars(functions).items() if not n.startswith("_")}
     known |= {name: _unary(name) for name in ("sqrt", "abs", "exp", "log", "tanh")}
     known |= {name: _extreme(name) for name in ("minimum", "maximum")}
-    return {**known, "div": div, "where": _where, "kept": kept, "apart": apart, "put": put}
+    return {**known, "div": div, "isfinite": _isfinite, "where": _where, "kept": kept, "apart": apart, "put": put}

@@ -152,7 +152,7 @@ class Traffic(TorchDispatchMode):
 
 
 #: What more the formula of these moves, as a share of torch's: it is finite where theirs is not, or sums are doubles.
-MORE = {"adamax": 18 / 16, "nadam": 24 / 23, "rmsprop-centered": 44 / 26, "rprop": 54 / 42, "adafactor": 48 / 18}
+MORE = {"adamax": 18 / 16, "nadam": 24 / 23, "rmsprop-centered": 38 / 26, "rprop": 54 / 42, "adafactor": 48 / 18}
 
 
 def of_torch() -> list[str]:
