@@ -15,10 +15,11 @@ from torch.nn import Parameter
 
 from ravine.errors import FormulaError, OptionError, ParameterError
 from ravine.formula import rename, where
-from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop
+from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.optim._common import parameters_of
 from ravine.optim._hyperparameters import hypers_of
+from ravine.optim.pieces import HYPERS
 
 
 def params() -> list[Parameter]:
@@ -56,6 +57,33 @@ def test_a_lone_function_is_a_piece():
 def test_another_librarys_word_is_answered_with_ours(wrong, right):
     with pytest.raises(TypeError, match=f"RMSprop has no option '{wrong}'. Did you mean '{right}'"):
         RMSprop(params(), **{wrong: 1.0})
+
+
+@pytest.mark.parametrize("cls", registry.classes())
+def test_an_option_of_other_optimizers_is_refused(cls):
+    """By torch's class of the same name, too."""
+    one = {"lr": 0.1} if "lr" in parameters_of(cls) else {}
+    others = {*HYPERS, "betas", "alpha", "nesterov", "pieces_", "hyperparameters", "update", "step"}
+    for name in others.difference(parameters_of(cls), hypers_of(cls).keys() - HYPERS.keys()):
+        with pytest.raises(TypeError, match=f"{cls.__name__} has no option '{name}'"):
+            cls([Parameter(torch.ones(3, 3))], **one, **{name: 0.9})
+        if theirs := getattr(torch.optim, cls.__name__, None):
+            with pytest.raises(TypeError, match=name):
+                theirs([Parameter(torch.ones(3, 3))], **one, **{name: 0.9})
+
+
+def test_a_constructor_may_give_what_its_formula_reads():
+    class Mine(Optimizer):
+        def __init__(self, params, lr=0.1, **common):
+            super().__init__(params, lr=lr, momentum=0.5, **common)
+
+        @staticmethod
+        def formula():
+            return [pieces.momentum, descend]
+
+    assert Mine(params()).defaults["momentum"] == 0.5
+    with pytest.raises(TypeError, match="Mine has no option 'max_norm'"):
+        Mine(params(), max_norm=1.0)
 
 
 def test_a_forgotten_star_is_said_so():

@@ -178,7 +178,7 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
         return  # it has no signature of its own, and the formula says what is read
     settled = settled_by(cls, base)
     for name in given:
-        if name not in known and name not in settled:
+        if name not in known and name not in settled and name not in _read_by_formula(cls, given):
             raise TypeError(
                 f"{cls.__name__} has no option {name!r}. {nearest(name, [n for n in known if n != 'params'])}"
             )
@@ -186,8 +186,20 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
 
 def settled_by(cls: type, base: type) -> set[str]:
     """The options that a class derived from a named one passes on: AdamW is Adam with ``decoupled_weight_decay``."""
-    settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
-    return settled | {name for c in cls.__mro__ if c is not base for name in vars(c).get("hypers", ())}
+    named = [c for c in cls.__mro__ if issubclass(c, base) and c is not base]
+    constructors = [parameters_of(c) for c in named[1:]]
+    settled = {n for each in constructors if all(p.kind is not p.VAR_KEYWORD for p in each.values()) for n in each}
+    return settled | {name for c in named for name in vars(c).get("hypers", ())}
+
+
+def _read_by_formula(cls: type, given: Mapping[str, Any]) -> set[str]:
+    """The hyperparameters of a class's formula, which its constructor may give without having them as arguments."""
+    try:
+        pieces = [as_piece(piece).signature() for ndim in (1, 2) for piece in _declared(cls, given, ndim)]
+    except FormulaError:  # it asks for an option that every optimizer has, and that is not among those given
+        pieces = []
+    states = {n.name for changes, _ in pieces for n in changes}
+    return {n.name for _, reads in pieces for n in reads}.difference(states, RESERVED).union(_deciding(cls))
 
 
 def formula_of(
