@@ -310,7 +310,8 @@ class _Tracer:
             )
         if name in self.hypers:
             raise FormulaError(
-                f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: rename one of them"
+                f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: put it after *, "
+                f"{piece.with_star(self.hypers)}, or rename one of them"
             )
         initial = n.default if n.has_default else 0.0
         check_initial(f"piece {piece.place}", name, initial)

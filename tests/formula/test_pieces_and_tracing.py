@@ -273,6 +273,10 @@ def test_python_if_on_a_tensor_says_where():
         (lambda *update: update, r"\*update is not possible"),
         (lambda *, update: update, r"changes nothing"),
         (lambda step: step, r"step is counted for you"),
+        (
+            lambda update, alpha: alpha * update,
+            r"'alpha', but .* put it after \*, lambda update, \*, alpha: \.\.\., or rename",
+        ),
         (lambda update, average="x": (update, average), r"cannot start as 'x'"),
         (lambda update: 1 / 0, r"failed while its formula was read: ZeroDivisionError.*write math.inf"),
         (lambda update: update * unknown, r"NameError: name 'unknown' is not defined.*come after \* in its signature"),  # noqa: F821

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from contextlib import nullcontext
 
@@ -86,12 +87,46 @@ def test_a_constructor_may_give_what_its_formula_reads():
         Mine(params(), max_norm=1.0)
 
 
-def test_a_forgotten_star_is_said_so():
-    def forgot(param, grad, lr):
-        return param - lr * grad
+def forgot(param, grad, lr):
+    return param - lr * grad
 
-    with pytest.raises(OptionError, match="'lr' comes before"):
-        Optimizer(params(), forgot, lr=0.1)
+
+def forgot_with_state(update, buffer=0.5, momentum=None, step=None, *, lr):
+    return momentum * buffer + update, buffer
+
+
+@pytest.mark.parametrize(
+    ("piece", "write"),
+    [
+        (forgot, "def forgot(param, *, grad, lr)"),
+        (forgot_with_state, "def forgot_with_state(update, buffer=0.5, *, momentum, step, lr)"),
+        (lambda grad, lr: grad, "lambda grad, *, lr: ..."),
+        (lambda param, update, lr: param - lr * update, "lambda param, *, update, lr: ..."),
+    ],
+)
+def test_a_forgotten_star_is_said_with_the_signature_to_write(piece, write):
+    place = f"piece {re.escape(piece.__name__)} \\({re.escape(__file__)}:{piece.__code__.co_firstlineno}\\) has '(lr|momentum)'"
+    with pytest.raises(OptionError, match=f"{place} among the tensors .* after \\*, {re.escape(write)}$"):
+        Optimizer(params(), piece, **dict.fromkeys(("lr", "momentum")[: 1 + ("momentum" in write)], 0.1))
+    inspect.signature(eval(write) if write.startswith("lambda") else _defined(write))
+
+
+def _defined(line: str):
+    names: dict[str, object] = {}
+    exec(f"{line}: pass", names)
+    return names[line.split("(")[0].removeprefix("def ")]
+
+
+@pytest.mark.parametrize(("given", "read"), [("lr", "learning_rate"), ("learning_rate", "lr"), ("betas", "beta1")])
+def test_a_hyperparameter_in_other_words_is_answered_with_the_one_that_is_read(given, read):
+    piece = eval(f"lambda param, *, grad, {read}: param - {read} * grad")
+    with pytest.raises(OptionError, match=f"^no piece reads the hyperparameter '{given}': write {read}=0.1$"):
+        Optimizer(params(), piece, **{given: 0.1})
+
+
+def test_what_the_error_lists_are_hyperparameters():
+    with pytest.raises(OptionError, match=r"'zzz'. Known: lr.$"):
+        Optimizer(params(), descend, zzz=0.1)
 
 
 def test_help_shows_the_constructor():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import ravine
-from ravine.errors import FormulaError, OptionError, an, nearest, shown
+from ravine.errors import FormulaError, OptionError, an, nearest, same_in_other_words, shown
 from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._fastai_text import arguments_of, call_of, is_of_fastai, named_arguments, title_of
 from ravine.formula._pieces import RESERVED, as_piece, pieces_in
@@ -148,17 +148,24 @@ def refuse_cbs(given: Mapping[str, Any]) -> None:
 
 def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
     """Raise OptionError for a hyperparameter that no piece reads."""
-    read = {n.name for piece in pieces for n in as_piece(piece).signature()[1]}
-    for name in given:
-        if name not in read:
-            if any(n.name == name for piece in pieces for n in as_piece(piece).signature()[0]):
-                raise OptionError(
-                    f"{name!r} comes before *, where a piece names the tensors that it changes: put it after it, "
-                    f"def piece(param, *, {name})"
-                )
-            clips = name in CLIPPING
-            hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""
-            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}{hint}")
+    known = [as_piece(piece) for piece in pieces]
+    states = {n.name for piece in known for n in piece.signature()[0]}
+    read = {n.name for piece in known for n in piece.signature()[1]}
+    numbers = sorted(read.difference(states, RESERVED))
+    for name, value in given.items():
+        if name in read:
+            continue
+        if name in states:
+            piece = next(one for one in known if any(n.name == name for n in one.signature()[0]))
+            raise OptionError(
+                f"piece {piece.place} has {name!r} among the tensors that it changes, and {name}={shown(value)} was given: what a piece "
+                f"only reads stands after *, {piece.with_star(given)}"
+            )
+        if word := same_in_other_words(name, numbers):
+            raise OptionError(f"no piece reads the hyperparameter {name!r}: write {word}={shown(value)}")
+        clips = name in CLIPPING
+        hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""
+        raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, numbers)}{hint}")
 
 
 def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
