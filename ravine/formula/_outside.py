@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NoReturn
 
+from ravine._lazy import missing
 from ravine.errors import FormulaError, nearest
 from ravine.formula._operations import FUNCTIONS
 
@@ -173,6 +175,14 @@ def foreign(what: str, name: str) -> NoReturn:
     elif instead is None:
         instead = f"use abs or a function of ravine.formula. {nearest(name, PUBLIC)}"
     raise FormulaError(f"{what} is not in the language of formulas; {instead}")
+
+
+def no_attribute(package: str, name: str, listed: list[str]) -> AttributeError | ImportError:
+    """The error for a function that a user looks for in the package ``ravine.formula``, which has the ``listed`` names."""
+    instead = "write Python's own abs(x)" if name == "abs" else INSTEAD.get(name, "")
+    if not instead and not name.startswith("_"):
+        instead = f"its functions are {', '.join(PUBLIC)}" if hasattr(math, name) else nearest(name, listed)
+    return missing(package, f"module {package!r} has no attribute {name!r}" + f"; {instead}" * bool(instead))
 
 
 def _is_elsewhere(what: str, name: str) -> bool:

@@ -176,7 +176,12 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
         TypeError: it has no such option; the nearest is named.
     """
     if cls.formula is None:  # type: ignore[attr-defined]
-        raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+        if cls is base:
+            raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+        raise FormulaError(
+            f"the class {cls.__name__} has no formula: write a function in it that gives the pieces, `@staticmethod`, "
+            "`def formula(): return [piece, ...]`"
+        )
     if cls.__init__ is base.__init__ and not _deciding(cls):  # type: ignore[misc]
         check_read(_declared(cls, {}, None), given)  # without a constructor it has what is read
         return
