@@ -122,12 +122,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = [k for k in known if k.lower() == str(name).lower()]
     close = close or difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    if (word := _OTHER_WORDS.get(str(name))) in known:
-        close = [str(word)]
+    if word := same_in_other_words(name, known):
+        close = [word]
     guess = f"Did you mean {close[0]!r}? " if close else ""
     if not known:
         return "There are none."
     return guess.rstrip() if guess and len(known) > _MANY else f"{guess}Known: {', '.join(known)}."
+
+
+def same_in_other_words(name: str, known: Iterable[str]) -> str:
+    """Which of the known names is another library's word for this one, or the other way round; empty if none is."""
+    word = _OTHER_WORDS.get(str(name))
+    return next((k for k in known if k == word or _OTHER_WORDS.get(k) == str(name)), "")
 
 
 def shown(value: object) -> str:

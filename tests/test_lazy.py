@@ -32,6 +32,10 @@ def test_protocols_are_left_alone():
     [
         ("from ravine.optim import RMSProp", r"Did you mean 'RMSprop'\?$"),
         ("from ravine.optim import Adam, FusedAdamW", r"Did you mean 'AdamW'\? Its step is one kernel already"),
+        ("from ravine.formula import clamp", r"; write minimum\(maximum\(x, low\), high\)$"),
+        ("from ravine.formula import abs", r"; write Python's own abs\(x\)$"),
+        ("from ravine.formula import sin", "; its functions are abs, sqrt, sign, "),
+        ("from ravine.formula import maximun", r"Did you mean 'maximum'\?$"),
         ("from ravine import RMSprop", "ravine.optim has it: from ravine.optim import RMSprop$"),
         ("from ravine.train import ModelCheckpoint", "; write: BestCheckpoint()"),
         ("def f():\n    from ravine.watch import Histroy\nf()", r"Did you mean 'History'\?"),

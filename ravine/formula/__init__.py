@@ -10,6 +10,8 @@ Knows nothing of optimizers, devices or files. ``_pieces.py`` says what a piece 
         return update / (sqrt(square_avg) + eps), square_avg
 """
 
+from typing import Any
+
 from ravine.formula._functions import (
     amax,
     dot,
@@ -35,6 +37,7 @@ from ravine.formula._functions import (
 from ravine.formula._functions import (
     sum as sum,
 )
+from ravine.formula._outside import no_attribute
 from ravine.formula._pieces import ParamCopy, Piece, param_copy, reduced, rename, scalar, squares, start, tensor_state
 from ravine.formula._program import Program
 from ravine.formula._stats_and_steppers import stats_and_steppers
@@ -81,3 +84,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    raise no_attribute(__name__, name, __all__)

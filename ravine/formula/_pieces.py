@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeGuard
@@ -244,6 +244,23 @@ class Piece:
                 )
             (reads if p.kind is p.KEYWORD_ONLY else changes).append(name)
         return changes, reads
+
+    def with_star(self, hypers: Collection[str]) -> str:
+        """Its signature with a * before what it only reads, where the star was forgotten.
+
+        Args:
+            hypers: the names of hyperparameters.
+        """
+        changes, reads = self.signature()
+        names = {n.name for n in changes}
+        # Of these three a piece changes one, the last step of the formula first; the others it reads.
+        changed = next((name for name in ("param", "update", "grad") if name in names), "")
+        read = {*hypers, *RESERVED} - {changed}
+        kept = [n for n in changes if n.name not in read]
+        texts = [n.argument if not n.has_default else f"{n.argument}={n.default!r}" for n in kept]
+        after = [n.argument for n in (*changes, *reads) if n not in kept]
+        arguments = ", ".join([*texts, "*", *after])
+        return f"lambda {arguments}: ..." if self.title == "<lambda>" else f"def {self.title}({arguments})"
 
 
 def as_piece(piece: Callable[..., Any] | Piece) -> Piece:

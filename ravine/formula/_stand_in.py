@@ -87,7 +87,6 @@ _METHODS: dict[str, Callable[..., Value]] = {
 """Methods of tensors by their names without the underscore of those that work in place."""
 
 _FILLED = {"zeros_like": 0.0, "ones_like": 1.0}
-_RANDOM = "a formula has no random numbers"
 _SHAPE = (
     "a formula is one for parameters of every shape. A state begins with torch.zeros_like(p); by the number of dimensions, "
     "pieces are chosen in a class with def formula(ndim)"
@@ -95,11 +94,6 @@ _SHAPE = (
 #: What is said of methods that a formula has not; of others what `_outside.py` says.
 _NOT_HAD = {
     **dict.fromkeys(("shape", "size", "dim", "ndim", "ndimension", "new_zeros", "new_ones", "new_full"), _SHAPE),
-    **dict.fromkeys(
-        ("randn_like", "rand_like", "normal", "normal_", "uniform", "uniform_", "bernoulli", "bernoulli_"), _RANDOM
-    ),
-    "log1p": "a formula has log(1 + x)",
-    "nan_to_num": "a formula has where(isfinite(x), x, 0.0)",
 }
 
 

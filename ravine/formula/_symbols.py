@@ -31,6 +31,7 @@ from ravine.formula._operations import (
     REDUCTIONS,
 )
 from ravine.formula._outside import OF_TENSORS, PUBLIC, foreign, outside, refused
+from ravine.formula._written import written
 
 #: What Python's operators call if a NumPy number stands on their left.
 _UFUNCS = {
@@ -152,7 +153,7 @@ class Symbol:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return self.name or (f"{self.value!r}" if self.op == "constant" else f"<{self.op}>")
+        return written(self)
 
     # What follows is not in the language. Each error says what to write instead.
 
@@ -163,7 +164,7 @@ class Symbol:
             else "write where(condition, a, b), or choose the piece in Python where the list of pieces is made"
         )
         raise FormulaError(
-            f"the truth of {self!r} is not known while a formula is read, so `if`, `and`, `or`, `not`, "
+            f"whether `{self!r}` holds is not known while a formula is read, so `if`, `and`, `or`, `not`, "
             f"`min`, `max` and chained comparisons cannot use it: {instead}"
         )
 
@@ -183,8 +184,9 @@ class Symbol:
         )
 
     def __getitem__(self, index: object) -> NoReturn:
+        text = f"({self!r})" if self.args else repr(self)
         outside(
-            f"{self!r}[{reprlib.repr(index)}]",
+            f"{text}[{reprlib.repr(index)}]",
             "; a formula says what happens to every element alike" if self.element else f"; {self!r} is one number",
         )
 
@@ -225,10 +227,10 @@ class Symbol:
     @classmethod
     def __torch_function__(cls, function: Callable[..., Any], _: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
         for value in args:  # c * grad: it is the tensor that does not belong there
-            if not isinstance(value, cls | int | float):
+            if not isinstance(value, cls) and hasattr(value, "shape"):
                 lift(value)
         name = getattr(function, "__name__", str(function))
-        foreign(f"torch.{name}", name)
+        foreign(f"{_module(function, name)}.{name.removeprefix('linalg_')}", name.removeprefix("linalg_"))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # protocols that Python and libraries probe for must see that they are absent
@@ -243,6 +245,14 @@ class Assignment:
     piece: str
     name: str
     value: Symbol
+
+
+def _module(function: Callable[..., Any], name: str) -> str:
+    """Where a user of torch finds a function."""
+    module = str(getattr(function, "__module__", None))
+    if name.startswith("linalg_"):
+        return "torch.linalg"
+    return "torch.nn.functional" if module in ("torch.nn.functional", "torch._C._nn") else "torch"
 
 
 def _axes(op: str, args: tuple[Symbol, ...]) -> int:

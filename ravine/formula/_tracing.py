@@ -31,6 +31,7 @@ from ravine.formula._program import Program
 from ravine.formula._rounding import Narrow, rounded
 from ravine.formula._sizes import SHAPES
 from ravine.formula._symbols import Assignment, Symbol, buffer, kept, lift, number, postorder, whole
+from ravine.formula._written import arguments_named
 
 #: What other texts call the parameter.
 _PARAM = ("p", "w", "x", "theta", "weight", "weights", "params", "parameter")
@@ -98,6 +99,8 @@ def _remedy(error: Exception) -> str:
 
 def _got(results: tuple[Any, ...]) -> str:
     """What a piece returned, in words."""
+    if len(results) == 1 and isinstance(results[0], list) and len(results[0]) == 1:
+        return "a list of 1: return the value without [ ]"
     if len(results) == 1 and isinstance(results[0], list | dict):
         return f"{an(kind_of(results[0]))}: write them with commas between them, return a, b"
     nothing = len(results) == 1 and results[0] is None
@@ -184,8 +187,11 @@ class _Tracer:
             raise FormulaError(f"piece {piece.place} changes nothing: put the arguments that it updates before *")
         arguments = [self.changed(piece, n) for n in changes]
         read = {n.argument: self.read(piece, n) for n in reads}
+        called = {id(a): n.argument for n, a in zip(changes, arguments, strict=True)}
+        called |= {id(a): argument for argument, a in read.items()}
         try:
-            results = piece.function(*arguments, **read)
+            with arguments_named(called):
+                results = piece.function(*arguments, **read)
         except FormulaError as error:
             raise FormulaError(f"piece {piece.place}: {error}") from None
         except Exception as error:
@@ -193,7 +199,8 @@ class _Tracer:
                 f"piece {piece.place} failed while its formula was read: {type(error).__name__}: {error}{_remedy(error)}"
             ) from error
         results = results if isinstance(results, tuple) else (results,)
-        if len(results) != len(changes) or any(r is None for r in results):
+        listed = isinstance(results[0], list | dict) if results else False
+        if len(results) != len(changes) or listed or any(r is None for r in results):
             names = ", ".join(n.argument for n in changes)
             raise FormulaError(
                 f"piece {piece.place} must return the new values of ({names}), in that order; it returned {_got(results)}"
@@ -310,7 +317,8 @@ class _Tracer:
             )
         if name in self.hypers:
             raise FormulaError(
-                f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: rename one of them"
+                f"piece {piece.place} keeps the state {name!r}, but a hyperparameter of that name was given: put it after *, "
+                f"{piece.with_star(self.hypers)}, or rename one of them"
             )
         initial = n.default if n.has_default else 0.0
         check_initial(f"piece {piece.place}", name, initial)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ravine.errors import OptionError
+from ravine.errors import OptionError, for_both
 
 #: Words need no quotes, which shells take away, where an option is one of a few: ``state_dtype=8bit``.
 _WORD = re.compile(r"(?<![\w'\"])(state_dtype|rounding|param_bits|nonfinite)=(\d+bit|[a-z][a-z0-9]*)\b")
+#: Two numbers or more behind a name: ``betas=0.9,0.99``.
+_SEVERAL = re.compile(r"(\w+)=([-+.\w]+(?:,\s*[-+.\w]+)+)(?=\s*(?:,\s*\w+=|$))")
 
 
 def parse_options(text: str, where: str) -> dict[str, Any]:
@@ -30,6 +32,10 @@ def parse_options(text: str, where: str) -> dict[str, Any]:
         quoted = _WORD.sub(r"\1='\2'", text)
         call = ast.parse(f"_({quoted})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if right := _bracketed(text):
+            wrong = f"{where}: several numbers of one option stand in ( ):"
+            whole = where.replace(text, right)
+            raise for_both(OptionError(f"{wrong} {whole!r}."), f'{wrong} -o "{whole}".') from error
         detail = f" ({error.msg})" if isinstance(error, SyntaxError) else ""
         raise OptionError(f"{where}: {text!r} is not key=value,key=value{detail}.") from error
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
@@ -49,6 +55,16 @@ def parse_options(text: str, where: str) -> dict[str, Any]:
                 "a tuple or a quoted text."
             ) from error
     return options
+
+
+def _bracketed(text: str) -> str:
+    """The options with brackets around several numbers, where these were forgotten; empty where that is not what is wrong."""
+    right = _SEVERAL.sub(r"\1=(\2)", text)
+    try:
+        ast.parse(f"_({right})", mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    return right if right != text else ""
 
 
 def options_text(options: Mapping[str, Any]) -> str | None:

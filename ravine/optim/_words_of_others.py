@@ -54,7 +54,7 @@ _FIRST, _SECOND = ("beta_1", "beta1", "b1", "mom", "momentum"), ("beta_2", "beta
 _SAME: dict[str, tuple[str, ...]] = {
     "learning_rate": ("lr",), "eta": ("lr",), "step_size": ("lr",), "epsilon": ("eps",), "wd": ("weight_decay",),
     "l2": ("weight_decay",), "weight_decay_rate": ("weight_decay",), "rho": ("alpha",), "sqr_mom": ("alpha",), "decay_rate": ("alpha",),
-    "mom": ("momentum",), "beta": ("betas", "momentum"), "global_clipnorm": ("clip_norm",), "max_grad_norm": ("clip_norm",),
+    "mom": ("momentum",), "beta": ("betas", "momentum"), "global_clipnorm": ("clip_norm",), "max_grad_norm": ("clip_norm",), "max_norm": ("clip_norm",),
     "grad_clip": ("clip_norm",), "adam_w_mode": ("decoupled_weight_decay",), "weight_decouple": ("decoupled_weight_decay",),
     "ema_momentum": ("ema_decay",),
 }  # fmt: skip
@@ -73,7 +73,10 @@ _SO_ANYWAY = {
 }
 _NOT_HAD = {
     "clipnorm": "Keras clips each tensor by its own norm; clip_norm=... clips by the norm of all gradients together, as global_clipnorm does.",
-    "clipvalue": "Clip values before the step: torch.nn.utils.clip_grad_value_(parameters, ...).",
+    **dict.fromkeys(
+        ("clipvalue", "max_value"), "Clip values before the step: torch.nn.utils.clip_grad_value_(parameters, ...)."
+    ),
+    "clip_factor": "It is a hyperparameter of the piece adaptive_clip of ravine.optim.pieces: Optimizer(params, [adaptive_clip, ...]).",
 }
 
 #: Options of RMSprop by which a call has another library's form than Keras's.

@@ -273,6 +273,10 @@ def test_python_if_on_a_tensor_says_where():
         (lambda *update: update, r"\*update is not possible"),
         (lambda *, update: update, r"changes nothing"),
         (lambda step: step, r"step is counted for you"),
+        (
+            lambda update, alpha: alpha * update,
+            r"'alpha', but .* put it after \*, lambda update, \*, alpha: \.\.\., or rename",
+        ),
         (lambda update, average="x": (update, average), r"cannot start as 'x'"),
         (lambda update: 1 / 0, r"failed while its formula was read: ZeroDivisionError.*write math.inf"),
         (lambda update: update * unknown, r"NameError: name 'unknown' is not defined.*come after \* in its signature"),  # noqa: F821
@@ -312,9 +316,9 @@ def test_what_is_not_in_the_language(piece, match):
         (lambda update: mean(update, axis=-1), r"take dim=-1 or dim=-2"),
         (lambda update: mean(update, -1), r"Along a dimension it is dim=-1"),
         (lambda update: update ^ 2, r"\^ is not in .*a power is written \*\*"),
-        (lambda update: update[0], r"grad\[0\] is not in .*every element alike"),
+        (lambda update: update[0], r"update\[0\] is not in .*every element alike"),
         (lambda update: update * (update + 1)(2), r"a call of a tensor.*missing"),
-        (lambda update: float(f"{update:.3f}"), r"grad has no value .*'\.3f' cannot format it"),
+        (lambda update: float(f"{update:.3f}"), r"update has no value .*'\.3f' cannot format it"),
         (lambda update: update.mean(), r"\.mean is not in .*write mean\(x\) with mean from ravine\.formula"),
         (lambda update: torch.mean(update), r"torch\.mean is not in .*write mean\(x\)"),
         (lambda update: update.clamp(0, 1), r"\.clamp .*write minimum\(maximum\(x, low\), high\)"),

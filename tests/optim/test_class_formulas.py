@@ -62,3 +62,15 @@ def test_one_piece_is_enough_and_any_iterable_is_a_list(formula, common):
     p.grad = torch.tensor([0.0, 0.0, 0.5])
     optimizer.step()
     assert p.tolist() == [1.0, 1.0, 0.75]
+
+
+def test_a_class_without_a_formula_is_named_with_what_to_write():
+    class Mine(Optimizer):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, lr=lr)
+
+    written = r"`@staticmethod`, `def formula\(\): return \[piece, \.\.\.\]`$"
+    with pytest.raises(FormulaError, match=f"^the class Mine has no formula: .* {written}"):
+        Mine([Parameter(torch.ones(3))])
+    Mine.formula = staticmethod(lambda: [descend])
+    Mine([Parameter(torch.ones(3))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from contextlib import nullcontext
 
@@ -15,10 +16,11 @@ from torch.nn import Parameter
 
 from ravine.errors import FormulaError, OptionError, ParameterError
 from ravine.formula import rename, where
-from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop
+from ravine.optim import Adagrad, Adam, Hyper, Optimizer, RMSprop, pieces
 from ravine.optim import _registry as registry
 from ravine.optim._common import parameters_of
 from ravine.optim._hyperparameters import hypers_of
+from ravine.optim.pieces import HYPERS
 
 
 def params() -> list[Parameter]:
@@ -58,12 +60,73 @@ def test_another_librarys_word_is_answered_with_ours(wrong, right):
         RMSprop(params(), **{wrong: 1.0})
 
 
-def test_a_forgotten_star_is_said_so():
-    def forgot(param, grad, lr):
-        return param - lr * grad
+@pytest.mark.parametrize("cls", registry.classes())
+def test_an_option_of_other_optimizers_is_refused(cls):
+    """By torch's class of the same name, too."""
+    one = {"lr": 0.1} if "lr" in parameters_of(cls) else {}
+    others = {*HYPERS, "betas", "alpha", "nesterov", "pieces_", "hyperparameters", "update", "step"}
+    for name in others.difference(parameters_of(cls), hypers_of(cls).keys() - HYPERS.keys()):
+        with pytest.raises(TypeError, match=f"{cls.__name__} has no option '{name}'"):
+            cls([Parameter(torch.ones(3, 3))], **one, **{name: 0.9})
+        if theirs := getattr(torch.optim, cls.__name__, None):
+            with pytest.raises(TypeError, match=name):
+                theirs([Parameter(torch.ones(3, 3))], **one, **{name: 0.9})
 
-    with pytest.raises(OptionError, match="'lr' comes before"):
-        Optimizer(params(), forgot, lr=0.1)
+
+def test_a_constructor_may_give_what_its_formula_reads():
+    class Mine(Optimizer):
+        def __init__(self, params, lr=0.1, **common):
+            super().__init__(params, lr=lr, momentum=0.5, **common)
+
+        @staticmethod
+        def formula():
+            return [pieces.momentum, descend]
+
+    assert Mine(params()).defaults["momentum"] == 0.5
+    with pytest.raises(TypeError, match="Mine has no option 'max_norm'"):
+        Mine(params(), max_norm=1.0)
+
+
+def forgot(param, grad, lr):
+    return param - lr * grad
+
+
+def forgot_with_state(update, buffer=0.5, momentum=None, step=None, *, lr):
+    return momentum * buffer + update, buffer
+
+
+@pytest.mark.parametrize(
+    ("piece", "write"),
+    [
+        (forgot, "def forgot(param, *, grad, lr)"),
+        (forgot_with_state, "def forgot_with_state(update, buffer=0.5, *, momentum, step, lr)"),
+        (lambda grad, lr: grad, "lambda grad, *, lr: ..."),
+        (lambda param, update, lr: param - lr * update, "lambda param, *, update, lr: ..."),
+    ],
+)
+def test_a_forgotten_star_is_said_with_the_signature_to_write(piece, write):
+    place = f"piece {re.escape(piece.__name__)} \\({re.escape(__file__)}:{piece.__code__.co_firstlineno}\\) has '(lr|momentum)'"
+    with pytest.raises(OptionError, match=f"{place} among the tensors .* after \\*, {re.escape(write)}$"):
+        Optimizer(params(), piece, **dict.fromkeys(("lr", "momentum")[: 1 + ("momentum" in write)], 0.1))
+    inspect.signature(eval(write) if write.startswith("lambda") else _defined(write))
+
+
+def _defined(line: str):
+    names: dict[str, object] = {}
+    exec(f"{line}: pass", names)
+    return names[line.split("(")[0].removeprefix("def ")]
+
+
+@pytest.mark.parametrize(("given", "read"), [("lr", "learning_rate"), ("learning_rate", "lr"), ("betas", "beta1")])
+def test_a_hyperparameter_in_other_words_is_answered_with_the_one_that_is_read(given, read):
+    piece = eval(f"lambda param, *, grad, {read}: param - {read} * grad")
+    with pytest.raises(OptionError, match=f"^no piece reads the hyperparameter '{given}': write {read}=0.1$"):
+        Optimizer(params(), piece, **{given: 0.1})
+
+
+def test_what_the_error_lists_are_hyperparameters():
+    with pytest.raises(OptionError, match=r"'zzz'. Known: lr.$"):
+        Optimizer(params(), descend, zzz=0.1)
 
 
 def test_help_shows_the_constructor():

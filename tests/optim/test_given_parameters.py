@@ -102,6 +102,18 @@ def test_another_librarys_word_is_warned_of_where_a_group_is_looked_at_anew():
         optimizer.step()
 
 
+@pytest.mark.parametrize(("cls", "hint"), [(Adam, r"\. Did you mean 'betas'\?$"), (Adagrad, "$")])
+def test_a_momentum_in_a_group_of_an_optimizer_without_one_is_warned_of(cls, hint):
+    said = rf"the key 'momentum' \(parameter group 0\) is not an option of this optimizer, so it changes nothing{hint}"
+    with pytest.warns(UserWarning, match=said):
+        cls([{"params": model().parameters(), "momentum": 0.9}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cls([{"params": model().parameters(), "momentum": 0}])
+        cls(torch.optim.SGD(model().parameters(), lr=0.1, momentum=0.9).param_groups)
+        cls(torch.optim.RMSprop(model().parameters(), momentum=0.9).param_groups)
+
+
 SWITCHES = [
     (Adam, "amsgrad"), (Adam, "maximize"), (Adam, "decoupled_weight_decay"), (SGD, "nesterov"), (SGD, "lr_in_momentum"),
     (RMSprop, "centered"), (Adagrad, "eps_inside_root"), (Lion, "maximize"),

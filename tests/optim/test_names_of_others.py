@@ -165,6 +165,8 @@ def test_names_of_other_libraries(name, message):
         (AdamW, {"lr": 0.1, "wd": 0.01}, "AdamW(params, lr=0.1, weight_decay=0.01)"),
         (Adam, {"lr": 0.1, "mom": 0.8, "sqr_mom": 0.99, "wd": 0.1}, "Adam(params, lr=0.1, betas=(0.8, 0.99), weight_decay=0.1)"),
         (Adam, {"use_ema": True, "ema_momentum": 0.99}, "Adam(params, lr=0.001, ema_decay=0.99)"),
+        (Adam, {"lr": 0.1, "momentum": 0.8}, "Adam(params, lr=0.1, betas=(0.8, 0.999))"),
+        (RMSprop, {"lr": 0.1, "max_norm": 1.0}, "RMSprop(params, lr=0.1, clip_norm=1.0)"),
         (SGD, {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True}, "SGD(params, lr=0.1, momentum=0.9, nesterov=True)"),
         # numbers that are the defaults: an answer without them looks as if they were lost
         (Lion, {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99}, "Lion(params, lr=0.0001, betas=(0.9, 0.99))"),

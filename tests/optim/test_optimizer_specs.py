@@ -1,5 +1,6 @@
 """Specifications of optimizers: what they mean, and what is said about those that mean nothing."""
 
+import shlex
 import types
 
 import pytest
@@ -74,6 +75,8 @@ def test_words_of_a_few_options_need_no_quotes(task):
         ("adam,sgd", "'adam,sgd' are 2 optimizers: give each by itself, \\['adam', 'sgd'\\]"),
         ("sgd:params=1", "no option 'params'"),
         ("adam:", "'adam:' has a colon and no option behind it: write 'adam', or 'adam:lr=0.01'"),
+        ("adam:betas=0.9,0.99", r"several numbers of one option stand in \( \): 'adam:betas=\(0.9,0.99\)'\.$"),
+        ("adam:lr=1e-3,betas=0.9, .99,eps=1", r"stand in \( \): 'adam:lr=1e-3,betas=\(0.9, .99\),eps=1'\.$"),
         ("rmsprop:0.9", "'0.9' is not key=value"),
         ("rmsprop:alpha", "'alpha' is not key=value"),
         ("rmsprop:alpha=", "is not key=value"),
@@ -88,6 +91,15 @@ def test_words_of_a_few_options_need_no_quotes(task):
 def test_a_spec_without_a_meaning_says_why(task, spec, text):
     with pytest.raises(OptionError, match=text):
         specs.parse(spec, task.name)
+
+
+def test_forgotten_brackets_are_written_with_the_quotes_that_a_shell_needs():
+    with pytest.raises(OptionError) as error:
+        specs.parse("adam:betas=0.9,0.99")
+    written = error.value.on_command_line.rpartition(": ")[2].removesuffix(".")
+    option, spec = shlex.split(written)
+    assert option == "-o"
+    assert specs.parse(spec).options["betas"] == (0.9, 0.99)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import ravine
-from ravine.errors import FormulaError, OptionError, an, nearest, shown
+from ravine.errors import FormulaError, OptionError, an, nearest, same_in_other_words, shown
 from ravine.formula import ParamCopy, Piece, Program
 from ravine.formula._fastai_text import arguments_of, call_of, is_of_fastai, named_arguments, title_of
 from ravine.formula._pieces import RESERVED, as_piece, pieces_in
@@ -148,17 +148,24 @@ def refuse_cbs(given: Mapping[str, Any]) -> None:
 
 def check_read(pieces: Sequence[Any], given: Mapping[str, Any]) -> None:
     """Raise OptionError for a hyperparameter that no piece reads."""
-    read = {n.name for piece in pieces for n in as_piece(piece).signature()[1]}
-    for name in given:
-        if name not in read:
-            if any(n.name == name for piece in pieces for n in as_piece(piece).signature()[0]):
-                raise OptionError(
-                    f"{name!r} comes before *, where a piece names the tensors that it changes: put it after it, "
-                    f"def piece(param, *, {name})"
-                )
-            clips = name in CLIPPING
-            hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""
-            raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, read)}{hint}")
+    known = [as_piece(piece) for piece in pieces]
+    states = {n.name for piece in known for n in piece.signature()[0]}
+    read = {n.name for piece in known for n in piece.signature()[1]}
+    numbers = sorted(read.difference(states, RESERVED))
+    for name, value in given.items():
+        if name in read:
+            continue
+        if name in states:
+            piece = next(one for one in known if any(n.name == name for n in one.signature()[0]))
+            raise OptionError(
+                f"piece {piece.place} has {name!r} among the tensors that it changes, and {name}={shown(value)} was given: what a piece "
+                f"only reads stands after *, {piece.with_star(given)}"
+            )
+        if word := same_in_other_words(name, numbers):
+            raise OptionError(f"no piece reads the hyperparameter {name!r}: write {word}={shown(value)}")
+        clips = name in CLIPPING
+        hint = " Gradients are shortened by clip_norm=..., or by global_norm(grad) in a piece." if clips else ""
+        raise OptionError(f"no piece reads the hyperparameter {name!r}. {nearest(name, numbers)}{hint}")
 
 
 def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
@@ -169,7 +176,12 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
         TypeError: it has no such option; the nearest is named.
     """
     if cls.formula is None:  # type: ignore[attr-defined]
-        raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+        if cls is base:
+            raise FormulaError("Optimizer needs a formula: Optimizer(params, [piece, ...], lr=...)")
+        raise FormulaError(
+            f"the class {cls.__name__} has no formula: write a function in it that gives the pieces, `@staticmethod`, "
+            "`def formula(): return [piece, ...]`"
+        )
     if cls.__init__ is base.__init__ and not _deciding(cls):  # type: ignore[misc]
         check_read(_declared(cls, {}, None), given)  # without a constructor it has what is read
         return
@@ -178,7 +190,7 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
         return  # it has no signature of its own, and the formula says what is read
     settled = settled_by(cls, base)
     for name in given:
-        if name not in known and name not in settled:
+        if name not in known and name not in settled and name not in _read_by_formula(cls, given):
             raise TypeError(
                 f"{cls.__name__} has no option {name!r}. {nearest(name, [n for n in known if n != 'params'])}"
             )
@@ -186,8 +198,20 @@ def check_options(cls: type, given: Mapping[str, Any], base: type) -> None:
 
 def settled_by(cls: type, base: type) -> set[str]:
     """The options that a class derived from a named one passes on: AdamW is Adam with ``decoupled_weight_decay``."""
-    settled = {name for c in cls.__mro__[1:] if issubclass(c, base) for name in parameters_of(c)}
-    return settled | {name for c in cls.__mro__ if c is not base for name in vars(c).get("hypers", ())}
+    named = [c for c in cls.__mro__ if issubclass(c, base) and c is not base]
+    constructors = [parameters_of(c) for c in named[1:]]
+    settled = {n for each in constructors if all(p.kind is not p.VAR_KEYWORD for p in each.values()) for n in each}
+    return settled | {name for c in named for name in vars(c).get("hypers", ())}
+
+
+def _read_by_formula(cls: type, given: Mapping[str, Any]) -> set[str]:
+    """The hyperparameters of a class's formula, which its constructor may give without having them as arguments."""
+    try:
+        pieces = [as_piece(piece).signature() for ndim in (1, 2) for piece in _declared(cls, given, ndim)]
+    except FormulaError:  # it asks for an option that every optimizer has, and that is not among those given
+        pieces = []
+    states = {n.name for changes, _ in pieces for n in changes}
+    return {n.name for _, reads in pieces for n in reads}.difference(states, RESERVED).union(_deciding(cls))
 
 
 def formula_of(

@@ -119,10 +119,14 @@ _WORDS_OF_OTHERS = {
     "learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay", "beta_1": "betas",
     "beta_2": "betas", "beta1": "betas", "beta2": "betas", "global_clipnorm": "clip_norm", "max_grad_norm": "clip_norm",
 }  # fmt: skip
+#: What tells the groups of torch's SGD and RMSprop, which another optimizer may take over, from one with a momentum of its own.
+_BESIDE_MOMENTUM = ("dampening", "centered")
 
 
 def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, warned: set[str]) -> None:
     """Warn once of each key that is one typing mistake away from an option, or another library's word for it.
+
+    And of a momentum, where there is none: it is meant to change something.
 
     Args:
         group: the group.
@@ -134,10 +138,14 @@ def warn_misspelt(group: Mapping[str, Any], options: Iterable[str], where: str, 
         if key in options or key in GROUP_NOTES or key in TORCH_ONLY or key in warned or not isinstance(key, str):
             continue
         meant = next((name for name in options if one_mistake(key, name)), _WORDS_OF_OTHERS.get(key, ""))
-        if meant in options:
+        without = key == "momentum" and bool(group[key]) and not any(name in group for name in _BESIDE_MOMENTUM)
+        if without and "betas" in options:
+            meant = "betas"
+        if meant in options or without:
             warned.add(key)
+            hint = f". Did you mean {meant!r}?" if meant in options else ""
             warnings.warn(
-                f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing. Did you mean {meant!r}?",
+                f"the key {key!r}{where} is not an option of this optimizer, so it changes nothing{hint}",
                 stacklevel=level_of_user(),
             )
 
