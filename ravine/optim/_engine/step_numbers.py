@@ -147,7 +147,8 @@ class StepNumbers:
                         guards.append((row != 0).any())
                     else:
                         bad += [
-                            (entry.batch.params[j], _bad_elements(entry.batch, j, row)) for j in np.flatnonzero(row)
+                            (entry.batch.params[j], _bad_elements(entry.batch, int(j), row))
+                            for j in np.flatnonzero(row)
                         ]
                 for row, join, top in rows[i]:
                     if join:
