@@ -117,16 +117,16 @@ class Foreach(Eager):
     @torch.no_grad()
     def reduce(self, index: int, numbers: Numbers) -> Sums:
         device = self.params[0].device
-        double = backends.number_dtype(device)
+        dtype = backends.number_dtype(device)
         reductions = self.program.passes[index].reductions
-        sums = torch.zeros(len(reductions), len(self.params), dtype=double, device=device)
+        sums = torch.zeros(len(reductions), len(self.params), dtype=dtype, device=device)
         for part in self._parts:
             made = iter(self._elements(part, index, numbers))
             rows = [
                 # The program's text would look at one tensor after the other.
-                any_nonfinite(part.gradients(self._grads), double)
+                any_nonfinite(part.gradients(self._grads), dtype)
                 if reduction.guard
-                else self._total(part, next(made), reduction.kind, double)
+                else self._total(part, next(made), reduction.kind, dtype)
                 for reduction in reductions
             ]
             if rows:

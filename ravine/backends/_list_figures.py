@@ -19,22 +19,27 @@ def norms(tensors: Sequence[Tensor], order: float, dtype: torch.dtype) -> Tensor
     return torch.stack(torch._foreach_norm(filled, order)).to(dtype)
 
 
-def any_nonfinite(grads: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+# Whether elements are finite: 0 times NaN and infinity is NaN, a sum keeps it, and so does the largest magnitude but on MPS,
+# where torch's looks past NaN. A sum of squares can also be infinite of finite numbers, if it is not in double precision.
+
+
+def any_nonfinite(grads: list[Tensor], dtype: torch.dtype) -> Tensor:
     """1 for every tensor with an element that is NaN or infinite, else 0."""
-    return (~torch.isfinite(norms(grads, torch.inf, dtype))).to(dtype)
+    if dtype is torch.float64:
+        return (~torch.isfinite(norms(grads, torch.inf, dtype))).to(dtype)
+    return (~torch.isfinite(norms(torch._foreach_mul(grads, 0.0), 2, dtype))).to(dtype)
 
 
 def count_nonfinite(grads: list[Tensor], dtype: torch.dtype) -> Tensor:
     """How many elements of every tensor are NaN or infinite."""
-    # 0 times those is NaN, which is not 0: the "norm" of order 0 counts it.
+    # The "norm" of order 0 counts what is not 0. torch launches it for each tensor.
     return torch.stack(torch._foreach_norm(torch._foreach_mul(grads, 0.0), 0)).to(dtype)
 
 
-def of_gradients(grads: Sequence[Tensor]) -> dict[str, Tensor]:
+def of_gradients(grads: list[Tensor]) -> dict[str, Tensor]:
     """The statistics of a step that is looked at in brief, which reads no more than gradients; ``nonfinite`` is 1 for any."""
     dtype = number_dtype(grads[0].device)
     squares = norms(grads, 2, dtype) ** 2
-    # Squares of finite numbers can overflow where they are not added in a wider dtype; the largest magnitude cannot.
     wider = dtype is torch.float64 and grads[0].dtype is not torch.float64
     bad = (~torch.isfinite(squares)).to(dtype) if wider else any_nonfinite(grads, dtype)
     return {"grad_square": squares, "nonfinite": bad}
@@ -50,23 +55,29 @@ def in_full(
 
     Args:
         grads: the gradients.
-        before, after: the parameters; ``before`` may be written over.
+        before, after: the parameters; ``before`` is written over.
         costs: those of rounding, of each parameter; empty where nothing is rounded.
     """
     dtype = number_dtype(grads[0].device)
     figures = {"nonfinite": count_nonfinite(grads, dtype)}
-    update = torch._foreach_sub(after, before)
-    for measure, order in (("square", 2.0), ("max", torch.inf)):
-        values = norms([*grads, *before, *update], order, dtype)
-        if measure == "square":
-            values = values**2
-        for name, part in zip(("grad", "param", "update"), values.chunk(3), strict=True):
-            figures[f"{name}_{measure}"] = part
+    figures |= _sizes(("grad", "param"), [*grads, *before], dtype)
+    torch._foreach_sub_(before, after)
+    figures |= _sizes(("update",), before, dtype)
     if any(costs):
         none = grads[0].new_zeros((), dtype=dtype)
         for name in ROUNDING_STATISTICS:
             figures[name] = torch.stack([cost.get(name, none) for cost in costs])
     return figures
+
+
+def _sizes(names: Sequence[str], tensors: Sequence[Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Squares and largest magnitudes of lists of one length, one after the other."""
+    measures = {"square": norms(tensors, 2, dtype) ** 2, "max": norms(tensors, torch.inf, dtype)}
+    return {
+        f"{name}_{measure}": part
+        for measure, values in measures.items()
+        for name, part in zip(names, values.chunk(len(names)), strict=True)
+    }
 
 
 def table(figures: Mapping[str, Tensor], skip: Tensor | None) -> Tensor:

@@ -100,12 +100,14 @@ class Parts:
         self._placed = [*params, *(s[name] for s in states for name in program.states)]
         self._seen: tuple[Any, ...] | None = None
         self._fake = any(map(is_fake, params))  # of those there are no addresses
+        self._viewed = [t for t in self._placed if t.is_complex()]  # of which the parts have tensors of their own
         self._parts: list[ListPart] = []
 
     def unchanged(self, grads: Sequence[Tensor | None]) -> bool:
         """Whether nothing but the values of tensors is another than at the last ``take``."""
         return self._seen is not None and self._seen == self._look(grads)
 
+    @torch.no_grad()
     def take(self, grads: Sequence[Tensor | None]) -> None:
         """Gradients of another kind, or the first ones."""
         groups: dict[Any, list[int]] = defaultdict(list)
@@ -123,7 +125,8 @@ class Parts:
 
     def _part(self, stepped: list[tuple[int, Any]], dtype: torch.dtype, wide: frozenset[str]) -> ListPart:
         chosen = [i for i, _ in stepped]
-        kept = {"param": [real(self._params[i].detach()) for i in chosen]}
+        # Parameters themselves, not another tensor of their memory, which would keep that and the strides of before.
+        kept = {"param": [real(p) for p in map(self._params.__getitem__, chosen)]}
         kept |= {name: [real(self._states[i][name]) for i in chosen] for name in self._program.states}
         narrow = tuple(sorted({name for i in chosen for name in self._narrow(i)}))
         of = {**kept, "grad": [grad for _, grad in stepped]}  # a complex one has another dtype than its numbers
@@ -133,4 +136,5 @@ class Parts:
     def _look(self, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         there = [g for g in grads if g is not None]
         missing = [i for i, g in enumerate(grads) if g is None] if len(there) < len(grads) else []
-        return list(map(Tensor.data_ptr, self._placed)), missing, *(list(map(of, there)) for of in _OF_GRADIENTS)
+        places = list(map(Tensor.data_ptr, self._placed)), list(map(Tensor.stride, self._viewed))
+        return *places, missing, *(list(map(of, there)) for of in _OF_GRADIENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn import Parameter
 
 import ravine.optim
 from ravine.backends._foreach import Foreach
+from ravine.backends._list_figures import any_nonfinite
 from ravine.errors import ParameterError
 from ravine.optim import SGD, Adam, NAdam, Optimizer, RMSprop
 from ravine.watch import _record
@@ -72,7 +74,7 @@ def stepped(
 ) -> Any:
     """Six steps, before each of which something changes: what is left, and the figures of the last."""
     generator = torch.Generator().manual_seed(0)
-    params = [Parameter(torch.randn(n, 2, generator=generator)) for n in (3, 3, 4)]
+    params = [Parameter(torch.randn(n, 2, generator=generator)) for n in (3, 3, 4, 2)]
     optimizer: Optimizer = cls(params, lr=0.1, fused=fused, **options)
     count_from_numbers(optimizer)
     figures = []
@@ -121,6 +123,14 @@ def missing(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> Non
         params[step % 3].grad = None
 
 
+def transposed(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
+    """The parameter has the memory that it had, in another order."""
+    if step == 2:
+        with torch.no_grad():
+            params[3].t_()
+        params[3].grad = torch.arange(4.0).reshape(2, 2)
+
+
 def counted_otherwise(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> None:
     """The user writes to a count, and to a number that the formula keeps."""
     if step == 3:
@@ -140,7 +150,7 @@ def conjugate(step: int, params: Sequence[Parameter], optimizer: Optimizer) -> N
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}, {"nonfinite": "skip"}], ids=str)
 @pytest.mark.parametrize("cls", [Adam, NAdam])
 @pytest.mark.parametrize(
-    "change", [moved, replaced, cast, missing, counted_otherwise, conjugate], ids=lambda f: f.__name__
+    "change", [moved, replaced, cast, missing, transposed, counted_otherwise, conjugate], ids=lambda f: f.__name__
 )
 def test_what_changes_between_steps_is_noticed(
     change: Callable[..., None], cls: type[Optimizer], options: dict[str, Any]
@@ -198,4 +208,35 @@ def test_bad_elements_are_counted_where_parameters_on_the_host_are_stepped_too(m
     monkeypatch.setattr(plan._numbers, "_device", None)
     params[1].grad = torch.tensor([1.0, math.nan, math.inf, math.nan, 0.0])
     with pytest.warns(UserWarning, match="parameter 1 .*has 3 of 5 elements"):
+        optimizer.step()
+
+
+def test_memory_that_a_parameter_left_is_free() -> None:
+    params = given(2)
+    optimizer = SGD(params, lr=0.1)
+    optimizer.step()
+    left = weakref.ref(params[0].untyped_storage())
+    memory = params[0].data.untyped_storage().data_ptr()
+    params[0].data = params[0].data.clone()
+    assert params[0].untyped_storage().data_ptr() != memory
+    assert left() is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_whether_any_element_is_not_finite(dtype: torch.dtype) -> None:
+    """In float32 as on MPS, whose largest magnitude looks past NaN, and where squares overflow."""
+    lists = [[1.0, math.nan], [-math.inf, 0.0], [1e38, -3e38], [0.0, -0.0], []]
+    assert any_nonfinite([torch.tensor(x) for x in lists], dtype).tolist() == [1, 1, 0, 0, 0]
+
+
+def test_bad_sparse_gradients_are_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedding = torch.nn.Embedding(5, 2, sparse=True)
+    optimizer = SGD(embedding.parameters(), lr=0.1, nonfinite="skip")
+    embedding(torch.tensor([1, 2])).sum().backward()
+    optimizer.step()
+    monkeypatch.setattr(optimizer._plan, "device", None)  # as beside a batch of the CPU
+    monkeypatch.setattr(optimizer._plan._numbers, "_device", None)  # type: ignore[union-attr]
+    optimizer.zero_grad()
+    (embedding(torch.tensor([1, 2])) * math.nan).sum().backward()
+    with pytest.warns(UserWarning, match="has 4 of 10 elements"):
         optimizer.step()

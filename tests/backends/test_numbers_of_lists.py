@@ -150,3 +150,21 @@ def test_numbers_of_sums_and_counts(formula: Any, missing: int | None, options: 
             kept[i] = 2 * kept[i] if formula is grown else size
         optimizer.step()
     assert [p.tolist() for p in params] == [pytest.approx([value] * 3, rel=1e-5) for value in values]
+
+
+@pytest.mark.parametrize("per", ["tensor", "group"])
+def test_a_number_of_the_host_that_is_kept_is_not_copied(per: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From memory that is not pinned a copy waits: ``torch.full`` writes it there."""
+
+    def late(param, last=scalar(0.0, per=per), *, grad, lr):
+        return param - last * grad, lr
+
+    p = Parameter(torch.ones(3))
+    optimizer = Optimizer([p], late, lr=0.25, nonfinite="skip")
+    for step in range(3):
+        p.grad = torch.ones(3)
+        with monkeypatch.context() as patch:
+            if step:
+                patch.setattr(torch, "as_tensor", lambda *_, **__: pytest.fail("a copy waits"))
+            optimizer.step()
+    assert p.tolist() == [0.5] * 3

@@ -313,6 +313,22 @@ def test_a_pass_with_something_left_out_counts_once():
     assert optimizer.skipped == 1
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+def test_accumulation_goes_on_after_a_pass_that_raised(on_device, monkeypatch):
+    if on_device:
+        monkeypatch.setattr(backends, "on_host", lambda device: False)
+    net, raised = model(), []
+    optimizer = AdamW(net.parameters(), nonfinite="raise", fused=False)
+    optimizer.in_backward(every=2)
+    for step in range(8):
+        try:
+            (net(rows(step)).square().mean() * (torch.nan if step in (1, 4) else 1)).backward()
+        except NonFiniteError:
+            raised.append(step)
+            optimizer.zero_grad()
+    assert raised == [1, 5]  # the fifth pass accumulates, and the sixth would step with what it left
+
+
 @pytest.mark.filterwarnings("ignore:nonfinite='skip'")
 @pytest.mark.parametrize("on_device", [False, True])
 def test_what_is_skipped_is_passes_on_a_device_too(on_device, monkeypatch):

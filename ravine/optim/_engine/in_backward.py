@@ -181,17 +181,26 @@ class StepsInBackward:
             plan = self._plans[id(p)] = _OnePlan(p)
         bad, doubt = plan.step(optimizer, *_place_of(p, optimizer))
         if doubt is not None and optimizer.nonfinite == "raise":
-            optimizer._monitor.skipped_on_device(None, doubt, optimizer.param_groups, optimizer._describe)
+            try:
+                optimizer._monitor.skipped_on_device(None, doubt, optimizer.param_groups, optimizer._describe)
+            except NonFiniteError:
+                self._break_off()
+                raise
         elif doubt is not None:
             self._doubts.append(doubt)
         if bad and optimizer.nonfinite == "raise":
-            self._now = -1
+            self._break_off()
             raise NonFiniteError(
                 f"the gradient of {optimizer._describe(p)} has {bad:,} of {p.numel():,} elements that are NaN or infinite. It was not "
                 "stepped; those whose gradients came before it in this backward pass were"
             )
         self._bad += [p] * bool(bad)
         p.grad = None
+
+    def _break_off(self) -> None:
+        """A pass ends in an error, and with it the passes that were accumulated: their gradients may be dropped."""
+        self._now = -1
+        self._passes += -self._passes % self._every
 
     def _tell(self) -> None:
         """Count a pass in which something was left out."""

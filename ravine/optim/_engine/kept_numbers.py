@@ -82,7 +82,7 @@ class KeptNumbers:
                 row.put(value, active, skip)
             elif isinstance(self._group[name], Tensor) and not backends.on_host(self._group[name].device):
                 old = self._group[name]
-                new = torch.as_tensor(value, dtype=old.dtype, device=old.device)
+                new = _number_at(old, value)
                 old.copy_(new if skip is None else torch.where(skip, old, new))
             else:
                 self._group[name] = float(value)
@@ -143,13 +143,20 @@ class _OnDevice:
     @torch.no_grad()
     def put(self, value: Any, active: np.ndarray | None, skip: Tensor | None) -> None:
         old = self.tensor
-        made = torch.as_tensor(value, dtype=old.dtype, device=old.device)
+        made = _number_at(old, value)
         self._together = self._together and made.ndim == 0 and active is None
         new = made.expand_as(old)
         if active is not None:
             new = torch.where(backends.to_device(torch.from_numpy(active), old.device), new, old)
         old.copy_(new if skip is None else torch.where(skip, old, new))
         self._seen = version_of(old)
+
+
+def _number_at(like: Tensor, value: Any) -> Tensor:
+    """A number where that tensor is, without waiting, as a copy of a number of Python would."""
+    if isinstance(value, Tensor):
+        return value.to(like.device, like.dtype, non_blocking=True)
+    return torch.full((), value, dtype=like.dtype, device=like.device)
 
 
 def starting(one: Scalar) -> Tensor:

@@ -191,7 +191,7 @@ def any_of(truths: Sequence[Tensor]) -> Tensor | None:
 def _bad_elements(batch: Batch, which: int, found: np.ndarray) -> int:
     """How many elements of a gradient are not finite; operations on lists only find out whether there are any."""
     p = batch.params[which]
-    if batch.on_device is not None and type(p.grad) is Tensor:
+    if batch.on_device is not None and type(p.grad) is Tensor and p.grad.layout is torch.strided:
         return int((~torch.isfinite(p.grad)).sum())
     return int(found[which])
 
