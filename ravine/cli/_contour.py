@@ -147,7 +147,7 @@ def _show(explored: Exploration) -> None:
     """The table, and what stands beside it."""
     record = explored.record
     title = f"{record.name}, best of {count(len(record.rates), 'rate')}, {count(len(record.starts), 'start')}, {count(record.steps, 'step')}"
-    Console().print(tables.table(*explored.table(), title))
+    Console().print(tables.table(*explored.table(), title, best=[0]))
     if record.lowest:
         say(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
     for entry in explored.plot_data.entries:
