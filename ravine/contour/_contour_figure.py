@@ -82,11 +82,11 @@ def _losses(axes: Any, data: PlotData) -> None:
                 axes.plot(losses, color=style.colour, linewidth=0.6, alpha=0.45, zorder=2)
             if trajectory.diverged_at:
                 axes.plot(len(losses) - 1, losses[-1], "x", color=style.colour, markersize=7 if number == 0 else 4)
-    drawn = [t.values for entry in data.entries for t in entry.trajectories[entry.best]]
-    axes.set_yscale("log")
-    if any((values < end).any() for values in drawn):
-        axes.set_ylim(end, None if any((values > end).any() for values in drawn) else end * 100)
+    drawn = np.concatenate([t.values for entry in data.entries for t in entry.trajectories[entry.best]])
+    if (drawn < end).any():
+        axes.set_ylim(end, max(2 * float(drawn[np.isfinite(drawn)].max()), 100 * end))
         axes.set_title(f"values below {end:.2g} are not drawn", fontsize=8, loc="right", color="0.3")
+    axes.set_yscale("log")
     axes.set_xlim(0, data.steps)
     axes.set_xlabel("step")
     axes.set_ylabel(data.quantity, parse_math=False)
