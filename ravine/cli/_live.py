@@ -14,6 +14,7 @@ from ravine._live.open_run import live_run
 from ravine._live.open_study import live_study
 from ravine._live.server import LivePage
 from ravine._live.serving import LOCAL, LiveServer, check_packages, is_local, open_browser
+from ravine.cli._options import WholeInRange
 from ravine.cli._out_folder import OUT, missing
 from ravine.cli._screen import say
 from ravine.comparison._study.location import JOURNAL, Location
@@ -38,7 +39,7 @@ on.
     help="Where the study is stored, if it is shared: postgresql://..., or a journal file. RUN is then its name.",
 )
 @click.option("--host", default=LOCAL, show_default=True, help="Where to listen; 0.0.0.0 lets other machines in.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
+@click.option("--port", type=WholeInRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
 @click.option("--control", is_flag=True, help="Let the page stop what runs.")
 @click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
 def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:

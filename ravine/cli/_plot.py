@@ -9,6 +9,7 @@ import click
 
 from ravine import _files as files
 from ravine._plotting.style import png
+from ravine.cli._options import WholeInRange
 from ravine.cli._out_folder import OUT, find_run
 from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
@@ -34,7 +35,7 @@ lines with dots.
 @click.option(
     "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="Horizontal axis."
 )
-@click.option("--window", type=click.IntRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
+@click.option("--window", type=WholeInRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
 @click.option("--title", help="Title of the picture. Default: what it shows, and the task, if all runs have the same.")
 @click.option(
     "--out",

@@ -13,7 +13,7 @@ import pytest
 
 import ravine
 from ravine.cli import main
-from ravine.comparison import load_study
+from ravine.comparison import judge_files, load_study
 from ravine.comparison._report import report_files
 from ravine.comparison._study import study_journal
 from ravine.comparison._study.stages import stage
@@ -207,6 +207,22 @@ def test_a_study_is_found_by_the_name_of_its_folder_which_the_list_shows(call):
     fill("ravine-out/mine/study.journal", all_trainings())
     assert call("mine")[1].endswith("\nOpen ravine-out/mine/report.html\n")
     assert "There is no study 'yours' in ravine-out/mine/study.journal" in call("yours", "--out", "ravine-out/mine")[2]
+
+
+@pytest.mark.parametrize(
+    "given", ["ravine-out/mine", "ravine-out/mine/results.csv", "ravine-out/mine/results.json", "results.csv"]
+)
+def test_what_a_study_has_written_is_not_judged_as_logged_runs(call, given):
+    fill("ravine-out/mine/study.journal", all_trainings())
+    assert call("mine")[0] == 0
+    Path("results.csv").write_bytes(Path("ravine-out/mine/results.csv").read_bytes())  # which says so itself
+    study = "mine" if given == "results.csv" else "ravine-out/mine"
+    with pytest.raises(DataError) as error:
+        judge_files(given)
+    assert (
+        error.value.on_command_line
+        == f"{given} is of a study that Ravine has made, and which it judges itself: ravine report {study}"
+    )
 
 
 def test_a_run_given_for_a_study_is_answered_with_what_shows_it(call):
