@@ -33,6 +33,20 @@ def run_name(text: str) -> str:
     )
 
 
+def found(given: Path, out: Path, holding: Iterable[str] = ()) -> Path | None:
+    """What is meant by a word of a command: what is at that path, or else what ``out`` has under that name.
+
+    Args:
+        given: the word.
+        out: the folder of runs and studies, which itself is neither.
+        holding: names of files; a folder with one of them is meant rather than one without.
+    """
+    places = [given, *([out / given] if len(given.parts) == 1 else [])]
+    there = [place for place in places if place.exists() and place.resolve() != out.resolve()]
+    names = list(holding)
+    return next((p for p in there if any((p / name).exists() for name in names)), there[0] if there else None)
+
+
 def fresh(wanted: Path, *, make: bool = True) -> Path:
     """Make the folder ``wanted``, or if it is there ``wanted-2``, ``wanted-3`` and so on, and return it.
 

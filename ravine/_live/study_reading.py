@@ -13,7 +13,7 @@ from ravine.comparison._report.report_data import ReportData, report_data
 from ravine.comparison._study.location import Location
 from ravine.comparison._study.stages import Stage, stage_after
 from ravine.comparison._study.store import STALE, Store
-from ravine.comparison._study.stored_study import TASKS, stored_record, studies_of_tasks
+from ravine.comparison._study.stored_study import only_study, stored_record, studies_of_tasks
 from ravine.comparison._study.study_record import StudyRecord
 from ravine.comparison._study.trial_log import LoggedTrial
 from ravine.errors import DataError, OptionError, RavineError
@@ -166,7 +166,7 @@ class StudyReading:
     def _opened(self) -> Store:
         if self._store is None:
             if not self.where.study:
-                self.where = replace(self.where, study=_only(self.where.storage))
+                self.where = replace(self.where, study=only_study(self.where.storage))
             self._places = studies_of_tasks(self.where)
             store = Store(self.place.study, self.place.storage)
             try:
@@ -234,20 +234,3 @@ class StudyReading:
             return None
         progress = self._record.progress
         return (progress.total - progress.done) * (recent[-1] - recent[0]) / (len(recent) - 1)
-
-
-def _only(storage: str) -> str:
-    """The name of the study in a storage that has one; of several tasks' studies that of all.
-
-    Raises:
-        DataError: there is none yet.
-    """
-    store = Store("any", storage)
-    try:
-        of_tasks = [str(kept["study"]) for kept in store.attribute_of_all(TASKS).values()]
-        names = of_tasks or store.names()
-    finally:
-        store.close()
-    if not names:
-        raise DataError(f"There is no study in {storage} yet.")
-    return names[0]

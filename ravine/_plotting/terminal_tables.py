@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -19,7 +19,7 @@ _INDENT = "  "
 
 @dataclass(frozen=True)
 class FittedTable:
-    """A table whose first column is text and whose others are numbers; the first row is the best one, unless ``best_first`` is False.
+    """A table whose first column is text and whose others are numbers; the rows of those numbers in ``best`` are bold.
 
     Where the terminal is too narrow, cells are broken between words, then the texts of the first column after ``:`` and
     ``,``. Where even that does not fit, each row becomes a block with a line for each cell. Cells are plain text: no
@@ -29,7 +29,7 @@ class FittedTable:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
-    best_first: bool = True
+    best: Collection[int] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         heads = [self.heads[0], *(head if "\n" in head else head.replace(" ", "\n", 1) for head in self.heads[1:])]
@@ -77,7 +77,8 @@ class FittedTable:
         yield Text()
 
     def _style(self, index: int) -> str:
-        return "bold" if self.best_first and index == 0 and len(self.rows) > 1 else ""
+        # where all are, none stands out
+        return "bold" if index in self.best and len(self.best) < len(self.rows) else ""
 
 
 def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
@@ -111,8 +112,10 @@ def _wrapped(cell: str, width: int) -> int:
     return widest
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", best_first: bool = True) -> FittedTable:
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", best: Collection[int] = ()
+) -> FittedTable:
     """A table for ``console.print``, as wide as the terminal at most; heads of two words, or with lines, stand on lines."""
     # what standard output cannot write is replaced before widths are measured: +- is wider than ±
     cells = [list(map(printable, row)) for row in rows]
-    return FittedTable(list(map(printable, heads)), cells, printable(title), best_first)
+    return FittedTable(list(map(printable, heads)), cells, printable(title), best)

@@ -14,6 +14,7 @@ import click
 
 from ravine._bench.cases import CASES
 from ravine.cli._bench_options import BenchOptions
+from ravine.cli._options import WholeInRange
 from ravine.cli._screen import say
 from ravine.errors import OptionError
 
@@ -29,7 +30,7 @@ _WITHOUT_TASK = "does not go with a task: leave one of them out"
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to step; cuda has cases of its own."
 )
 @click.option(
-    "--elements", type=click.IntRange(min=1 << 16), help="Elements of the large case on a GPU; default: 1,073,741,824."
+    "--elements", type=WholeInRange(min=1 << 16), help="Elements of the large case on a GPU; default: 1,073,741,824."
 )
 @click.option(
     "--case",
@@ -48,10 +49,10 @@ _WITHOUT_TASK = "does not go with a task: leave one of them out"
 )
 @click.option("--all", "every", is_flag=True, help="Every optimizer and every case, also those that must be asked for.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of parameters and gradients; default: float32.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of a step; default: torch's number.")
+@click.option("--threads", type=WholeInRange(min=1), help="Threads of a step; default: torch's number.")
 @click.option(
     "--rounds",
-    type=click.IntRange(min=1),
+    type=WholeInRange(min=1),
     help="How often the candidates take turns; with --first-step, how many processes start.",
 )
 @click.option("--compile", "with_compile", is_flag=True, help="Also time torch.compile, which takes long to compile.")
@@ -73,6 +74,8 @@ def command(task: str | None, device: str, elements: int | None, **chosen: Any) 
     options = BenchOptions(**chosen)
     if options.json_file and not options.json_file.parent.is_dir():
         raise OptionError(f"--json {options.json_file}: there is no folder {options.json_file.parent}")
+    if task in CASES:
+        raise OptionError(f"{task} is a case, not a task: ravine bench --case {task}")
     if task:
         for name, given in (("device", device != "cpu"), ("elements", elements)):
             if given:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ravine import _files as files
 from ravine._plotting import terminal_tables as tables
 from ravine._plotting.progress_lines import ProgressLines
-from ravine.cli._options import OUT
+from ravine.cli._options import OUT, WholeInRange
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.comparison._judge.number_text import count
@@ -44,9 +44,7 @@ rate, the page all of them. Writes contour.png, contour.html and paths.json to r
     help=f"An optimizer, such as rmsprop:alpha=0.9 or your own, my_rule.py:MyRule; repeat it for more. Default: {', '.join(DEFAULTS)}.",
 )
 @click.option("--sweep", metavar="KEY=VALUE,...", help="Sweep one more hyperparameter, such as alpha=0.5,0.9,0.99.")
-@click.option(
-    "--rates", type=click.IntRange(2, 101), default=13, show_default=True, help="Learning rates per optimizer."
-)
+@click.option("--rates", type=WholeInRange(2, 101), default=13, show_default=True, help="Learning rates per optimizer.")
 @click.option("--lowest", type=float, default=1e-4, show_default=True, help="The lowest learning rate.")
 @click.option(
     "--highest",
@@ -55,12 +53,10 @@ rate, the page all of them. Writes contour.png, contour.html and paths.json to r
     show_default=True,
     help=f"The highest learning rate, at most {DECADES} decades above the lowest.",
 )
+@click.option("--starts", type=WholeInRange(1, 50), default=5, show_default=True, help="Starting points per optimizer.")
+@click.option("--steps", type=WholeInRange(1, 10_000), default=300, show_default=True, help="Steps of each path.")
 @click.option(
-    "--starts", type=click.IntRange(1, 50), default=5, show_default=True, help="Starting points per optimizer."
-)
-@click.option("--steps", type=click.IntRange(1, 10_000), default=300, show_default=True, help="Steps of each path.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the other starting points."
+    "--seed", type=WholeInRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the other starting points."
 )
 @OUT
 @click.option("--force", is_flag=True, help="Replace earlier pictures in --out.")
@@ -147,7 +143,7 @@ def _show(explored: Exploration) -> None:
     """The table, and what stands beside it."""
     record = explored.record
     title = f"{record.name}, best of {count(len(record.rates), 'rate')}, {count(len(record.starts), 'start')}, {count(record.steps, 'step')}"
-    Console().print(tables.table(*explored.table(), title))
+    Console().print(tables.table(*explored.table(), title, best=[0]))
     if record.lowest:
         say(f"Values are shown above {record.lowest:.7g}, the lowest known value.")
     for entry in explored.plot_data.entries:

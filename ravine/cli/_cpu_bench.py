@@ -133,7 +133,7 @@ def _print(console: Console, made: Table) -> None:
         return
     rows = [[str(cell) for cell in cells] for cells in zip(*(column.cells for column in made.columns), strict=True)]
     heads = [str(column.header) for column in made.columns]
-    console.print(table(heads, rows, str(made.title or ""), best_first=False))
+    console.print(table(heads, rows, str(made.title or "")))
     if made.caption:
         console.print(made.caption)
 

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from ravine.cli._out_folder import refuse_missing, refuse_study
+from ravine.cli._out_folder import find_run
 from ravine.cli._screen import say
 from ravine.diagnose import Diagnosis, diagnose
 
 _HELP = """Say in plain words what went wrong in a run.
 
-RUN is the folder of a run, such as ravine-out/train-digits. Each problem comes with its evidence and with what to
+RUN is the name of a run in `ravine list`, such as train-digits, or the path of its folder. Each problem comes with its evidence and with what to
 try, the most serious first. The exit code is 0 whether or not a problem is found.
 """
 
@@ -24,9 +24,7 @@ try, the most serious first. The exit code is 0 whether or not a problem is foun
 @click.command(name="diagnose", help=_HELP)
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
-    refuse_missing(run)
-    refuse_study(run)
-    diagnosis = diagnose(run)
+    diagnosis = diagnose(find_run(run))
     console = Console(highlight=False)
     if console.is_terminal:
         show(diagnosis, console)

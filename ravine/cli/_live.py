@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from ravine import _files as files
 from ravine._live.beside import BESIDE, end_after
 from ravine._live.open_run import live_run
 from ravine._live.open_study import live_study
 from ravine._live.server import LivePage
 from ravine._live.serving import LOCAL, LiveServer, check_packages, is_local, open_browser
-from ravine.cli._out_folder import OUT, refuse_missing
+from ravine.cli._options import WholeInRange
+from ravine.cli._out_folder import OUT, missing
 from ravine.cli._screen import say
 from ravine.comparison._study.location import JOURNAL, Location
 from ravine.comparison._study.stored_study import stored_location
@@ -37,7 +39,7 @@ on.
     help="Where the study is stored, if it is shared: postgresql://..., or a journal file. RUN is then its name.",
 )
 @click.option("--host", default=LOCAL, show_default=True, help="Where to listen; 0.0.0.0 lets other machines in.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
+@click.option("--port", type=WholeInRange(0, 65535), default=0, help="Port to listen at; default: any that is free.")
 @click.option("--control", is_flag=True, help="Let the page stop what runs.")
 @click.option("--no-open", is_flag=True, help="Print the address and do not open it in the browser.")
 def command(run: str, storage: str | None, host: str, port: int, control: bool, no_open: bool) -> None:
@@ -80,22 +82,21 @@ def _warning(host: str, control: bool) -> str:
 
 
 def _page(run: str, storage: str | None, control: bool) -> LivePage:
-    folder = None if storage else _folder(run)
-    if folder is None:
+    if storage:
         return live_study(stored_location(run, storage, None), control=control)
+    folder = _folder(run)
     if (folder / JOURNAL).is_file():
         return live_study(Location("", str(folder / JOURNAL), folder), control=control)
     return live_run(folder, control=control)
 
 
-def _folder(run: str) -> Path | None:
-    """The folder that is meant: a path, or the name of one in ravine-out; None for the name of a study that is elsewhere.
+def _folder(run: str) -> Path:
+    """The folder that is meant: a path, or the name of one in ravine-out, or of a task that was trained.
 
     Raises:
         OptionError: there is no such run.
     """
-    named = [Path(run), OUT / run, OUT / f"train-{run}"]
-    folder = next((path for path in named if path.is_dir() and path.resolve() != OUT.resolve()), None)
-    if folder is None:
-        refuse_missing(Path(run))
+    folder = files.found(Path(run), OUT) or files.found(OUT / f"train-{run}", OUT)
+    if folder is None or not folder.is_dir():
+        raise missing(Path(run))
     return folder

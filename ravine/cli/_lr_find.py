@@ -11,7 +11,7 @@ import torch
 
 import ravine
 from ravine import _files as files
-from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
+from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WholeInRange, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.optim._spec import parse
@@ -35,7 +35,7 @@ lr_find.json and config.json to the folder ravine-out/lr-find-TASK.
 @click.option("--steps", type=int, default=100, show_default=True, help="Number of learning rates.")
 @click.option(
     "--orders",
-    type=click.IntRange(min=1),
+    type=WholeInRange(min=1),
     default=3,
     show_default=True,
     help="Number of sweeps, each with another order of the data.",

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ravine.tasks import describe
+
+
+class WholeInRange(click.IntRange):
+    """A whole number from ``min`` to ``max``; what is none is answered in words, not in the mathematics of click."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            ends = f"from {self.min or 0:,}" + (f" to {self.max:,}" if self.max is not None else "")
+            self.fail(f"{str(value)!r} is not a whole number {ends}", param, ctx)
+
 
 ONE_OPTIMIZER = click.option(
     "-o",
@@ -20,7 +33,7 @@ ONE_OPTIMIZER = click.option(
 )
 SEED = click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=WholeInRange(0, 2**63 - 1),
     default=0,
     show_default=True,
     help="Seed of the initial weights and of the order of the data.",

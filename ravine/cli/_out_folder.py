@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ravine import _files as files
 from ravine.cli._screen import say
 from ravine.errors import OptionError
 
 OUT = Path("ravine-out")
+_OF_RUN = ("metrics.jsonl", "watch.safetensors")
+_OF_STUDY = ("study.journal", "results.json")
 _MANY = 20  # folders, of which nobody knows what they were
 _TAIL = 1 << 18  # bytes at the end of metrics.jsonl, in which the last epoch stands
 _NAMED = re.compile(rb'"op_code":0,[^}]*"study_name":"([^"]+)"')
@@ -57,25 +60,35 @@ def size_text(out: Path = OUT) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 
 
-def refuse_study(folder: Path) -> None:
-    """Raise OptionError for the folder of a study where that of one run is meant."""
-    if (folder / "study.journal").is_file() or (folder / "results.json").is_file():
+def find_run(given: Path) -> Path:
+    """The folder of a run, or a file of it, that a command was given by its path or by its name in ``ravine list``.
+
+    Raises:
+        OptionError: there is none, or it is a study.
+    """
+    folder = files.found(given, OUT, (*_OF_RUN, *_OF_STUDY))
+    if folder is None:
+        raise missing(given)
+    if any((folder / name).is_file() for name in _OF_STUDY):
         raise OptionError(f"{folder} is a study of many trainings, not a run. What it shows: {_report_command(folder)}")
+    return folder
 
 
-def refuse_missing(run: Path) -> None:
-    """Raise OptionError for a run that is not there, with the run in ravine-out that was meant, if one has such a name."""
-    if run.exists() and run.resolve() != OUT.resolve():
-        return
-    runs = {one.path.name: str(one.path) for one in kept() if (one.path / "metrics.jsonl").is_file()}
+def missing(run: Path) -> OptionError:
+    """The error for what is not there, with what in ravine-out was meant, if something there has such a name."""
+    all_kept = {one.path.name: str(one.path) for one in kept()}
+    runs = [name for name in all_kept if (OUT / name / "metrics.jsonl").is_file()]
     what = f"{run} has many runs." if run.exists() else f"There is no run {run}."
-    meant = [f"train-{run.name}"] if f"train-{run.name}" in runs else difflib.get_close_matches(run.name, runs, 1)
+    meant = (
+        [f"train-{run.name}"] if f"train-{run.name}" in runs else difflib.get_close_matches(run.name, all_kept, 1, 0.8)
+    )
+    meant = meant or difflib.get_close_matches(run.name, runs, 1)
     hint = (
-        f"Did you mean {runs[meant[0]]}? `ravine list` shows all."
+        f"Did you mean {all_kept[meant[0]]}? `ravine list` shows all."
         if meant
         else "`ravine list` shows those in ravine-out."
     )
-    raise OptionError(f"{what} {hint}")
+    return OptionError(f"{what} {hint}")
 
 
 def _report_command(folder: Path) -> str:

@@ -9,7 +9,8 @@ import click
 
 from ravine import _files as files
 from ravine._plotting.style import png
-from ravine.cli._out_folder import OUT, refuse_missing, refuse_study
+from ravine.cli._options import WholeInRange
+from ravine.cli._out_folder import OUT, find_run
 from ravine.cli._screen import say
 from ravine.errors import DataError, OptionError
 from ravine.train import Recorder
@@ -19,7 +20,8 @@ PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 
 _HELP = """Draw the losses of one or more runs in one picture.
 
-RUN is the folder of a run, such as ravine-out/train-digits, or its metrics.jsonl; NAME=RUN names it in the picture.
+RUN is the name of a run in `ravine list`, such as train-digits, or the path of its folder or metrics.jsonl; NAME=RUN names
+it in the picture.
 Without names, runs are named by the options in which they differ. Training losses are plain lines, validation losses
 lines with dots.
 """
@@ -33,7 +35,7 @@ lines with dots.
 @click.option(
     "--x", type=click.Choice(["step", "epoch", "seconds"]), default="step", show_default=True, help="Horizontal axis."
 )
-@click.option("--window", type=click.IntRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
+@click.option("--window", type=WholeInRange(min=1), help="Smooth over this many steps. Default: a fiftieth of them.")
 @click.option("--title", help="Title of the picture. Default: what it shows, and the task, if all runs have the same.")
 @click.option(
     "--out",
@@ -51,9 +53,6 @@ def command(
     if out is not None:
         _check_picture(out)
     given = [_split(run) for run in runs]
-    for _, path in given:
-        refuse_missing(path)
-        refuse_study(path)
     recorders = [Recorder.load(path) for _, path in given]
     configs = [_config(path) for _, path in given]
     names = [name or label for (name, _), label in zip(given, _labels([p for _, p in given], configs), strict=True)]
@@ -93,9 +92,14 @@ def _check_picture(out: Path) -> None:
 
 
 def _split(run: str) -> tuple[str, Path]:
-    """The name and the path of ``NAME=RUN``; a path that exists is one, whatever stands in it."""
+    """The name and the path of ``NAME=RUN``; a path that exists is one, whatever stands in it.
+
+    Raises:
+        OptionError: there is no such run.
+    """
     name, sign, path = run.partition("=")
-    return (name, Path(path)) if sign and name and not Path(run).exists() else ("", Path(run))
+    named = sign and name and files.found(Path(run), OUT) is None
+    return (name, find_run(Path(path))) if named else ("", find_run(Path(run)))
 
 
 def _config(path: Path) -> dict[str, Any]:

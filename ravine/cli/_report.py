@@ -16,8 +16,8 @@ _NOT_YET = 1  # apart from 2, a mistake: a script can wait while it gets this
 
 _HELP = """Redraw the report of a study from its storage. Nothing is trained.
 
-STUDY is the name of a study: what `ravine compare --study` was given, or else the name of its folder in ravine-out. A
-study that is still running is judged by the seeds that every optimizer has finished, and the first line shows its progress.
+STUDY is the name of a study (what `ravine compare --study` was given, or else the name of its folder in ravine-out), or the
+path of its folder. A study that is still running is judged by the seeds that every optimizer has finished, and the first line shows its progress.
 If nothing can be judged yet, only results.json and results.csv are written, and the exit code is 1.
 """
 

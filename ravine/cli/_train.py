@@ -24,7 +24,7 @@ from ravine._written_alike import alike
 from ravine.cli._diagnose import first_finding
 from ravine.cli._interrupted import say_interrupted
 from ravine.cli._live_beside import show_live
-from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WithTasks, one_optimizer
+from ravine.cli._options import DATA, ONE_OPTIMIZER, OUT, SEED, WholeInRange, WithTasks, one_optimizer
 from ravine.cli._out_folder import say_written
 from ravine.cli._screen import say
 from ravine.cli._train_head import CONSTANT, INDENT, ONE_CYCLE, Setup
@@ -60,7 +60,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @click.argument("task")
 @ONE_OPTIMIZER
 @click.option("--lr", type=float, help="Learning rate; with --one-cycle the highest one. Default: the task's.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs. Default: the task's.")
+@click.option("--epochs", type=WholeInRange(min=1), help="Number of epochs. Default: the task's.")
 @click.option("--one-cycle", is_flag=True, help="One cycle: the rate rises and falls while momentum falls and rises.")
 @click.option(
     "--schedule",
@@ -69,7 +69,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 )
 @click.option(
     "--checkpoint-every",
-    type=click.IntRange(min=1),
+    type=WholeInRange(min=1),
     metavar="STEPS",
     help="Write a checkpoint every STEPS steps, not only after every epoch.",
 )
@@ -89,7 +89,7 @@ torchrun --nproc-per-node 2 -m ravine train TASK
 @SEED
 @click.option(
     "--threads",
-    type=click.IntRange(1, max(64, os.cpu_count() or 1)),
+    type=WholeInRange(1, max(64, os.cpu_count() or 1)),
     help="CPU threads. Default: 1 for a model so small that more threads would slow it down.",
 )
 @DATA

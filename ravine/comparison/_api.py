@@ -270,7 +270,7 @@ def load_study(
         result.write()
 
     Args:
-        study: its name; that of a study of several tasks gives a result with all of them.
+        study: its name, or its folder; that of a study of several tasks gives a result with all of them.
         storage: where it is kept, as in :func:`compare`; by default the journal file in the folder of the report.
         out: the folder of the report; by default ``ravine-out/STUDY``.
 

@@ -18,6 +18,7 @@ from ravine.contour._plot_data import PlotData, PlotEntry
 
 _ROW = 4  # heat maps beside each other
 _MARKS = 24  # of a reference's line
+_BELOW = 1e-6  # of the end of an axis: where a line that leaves it goes on, out of sight
 
 
 def draw(data: PlotData) -> Any:
@@ -67,11 +68,11 @@ def _named(data: PlotData, entry: PlotEntry) -> NamedTrajectory:
 
 def _losses(axes: Any, data: PlotData) -> None:
     """Loss against step: bold from the function's own start, thin from the others, as the trajectories are."""
-    # what counts as equal needs no room: one path that lands exactly would press all others together
-    least = max(data.least, data.floor / 10)
+    end = data.axis_end
+    below = end * _BELOW
     for entry, style in zip(data.entries, styles(data.entries), strict=True):
         for number, trajectory in reversed(list(enumerate(entry.trajectories[entry.best]))):
-            losses = np.maximum(trajectory.values, least)
+            losses = np.maximum(trajectory.values, below)
             if number == 0 and entry.reference:
                 every = max(1, len(losses) // _MARKS)
                 axes.plot(losses, ".", color="black", markersize=4, markevery=every, zorder=style.order)
@@ -81,8 +82,10 @@ def _losses(axes: Any, data: PlotData) -> None:
                 axes.plot(losses, color=style.colour, linewidth=0.6, alpha=0.45, zorder=2)
             if trajectory.diverged_at:
                 axes.plot(len(losses) - 1, losses[-1], "x", color=style.colour, markersize=7 if number == 0 else 4)
-    if not any((t.values > least).any() for entry in data.entries for t in entry.trajectories[entry.best]):
-        axes.set_ylim(least / 10, least * 10)  # they never left the minimum
+    drawn = np.concatenate([t.values for entry in data.entries for t in entry.trajectories[entry.best]])
+    if (drawn < end).any():
+        axes.set_ylim(end, max(2 * float(drawn[np.isfinite(drawn)].max()), 100 * end))
+        axes.set_title(f"values below {end:.2g} are not drawn", fontsize=8, loc="right", color="0.3")
     axes.set_yscale("log")
     axes.set_xlim(0, data.steps)
     axes.set_xlabel("step")

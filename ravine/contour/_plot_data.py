@@ -10,6 +10,9 @@ import numpy as np
 from ravine.contour._search_record import SearchRecord, grid
 from ravine.contour._trajectories import Trajectory
 
+DRAWN = 1e-16
+"""Of the highest start: a curve is drawn down to this share of it, and leaves the picture there."""
+
 
 @dataclass(frozen=True, eq=False)
 class SurfaceGrid:
@@ -82,6 +85,14 @@ class PlotData:
     def least(self) -> float:
         """What stands for 0 on an axis of logarithms: nearer to the lowest value there is only rounding."""
         return max(1e-30, 2.0**-52 * abs(self.lowest))
+
+    @property
+    def axis_end(self) -> float:
+        """Where an axis of losses ends at the latest: 16 decades below the highest start, which is what a float64 resolves.
+
+        One path that lands exactly on the minimum would press all others together.
+        """
+        return max(self.least, DRAWN * self.highest)
 
     @property
     def colours(self) -> tuple[float, float]:

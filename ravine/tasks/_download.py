@@ -1,5 +1,6 @@
-"""Downloads a data set's file into the user's cache. A file with a wrong checksum is never used."""
+"""Downloads a data set's file into the cache. A file with a wrong checksum is never used."""
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -7,10 +8,10 @@ from ravine.errors import DataError, advised
 
 
 def cache(name: str) -> Path:
-    """The folder in the user's cache for the files of the data set ``name``; it need not exist."""
+    """The folder for the files of the data set ``name``, in ``$RAVINE_CACHE_DIR`` or the user's cache; it need not exist."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("ravine")) / "datasets" / name
+    return Path(os.environ.get("RAVINE_CACHE_DIR") or platformdirs.user_cache_dir("ravine")) / "datasets" / name
 
 
 def fetch(url: str, md5: str, folder: Path, how_to_get: str) -> Path:

@@ -50,25 +50,36 @@ ADVICE = "Give both the same shape: targets.unsqueeze(-1), or outputs.squeeze(-1
 def shapes_of(loss_func: Callable[..., Any], outputs: Any, targets: Any) -> tuple[Shape, ...]:
     """The shapes of outputs and targets, if the loss broadcasts them against each other; else empty.
 
-    Shapes alone do not tell: a loss may bring both into one shape itself. But only one that compares every output with
-    every target gives the same number where the targets are in another order.
+    Shapes alone do not tell: a loss may bring both into one shape itself, and to cross entropy the targets are classes. But
+    only one that compares every output with every target gives the same number where the targets are in another order, and
+    another one for other targets.
     """
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or not targets.is_floating_point():
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
         return ()
     shapes = tuple(outputs.shape), tuple(targets.shape)
     if joined_shape(*shapes) is None:
         return ()
-    if bool((outputs == outputs.reshape(-1)[0]).all()):  # as of a last layer that begins at 0: no order could be seen
-        outputs = outputs + torch.linspace(0, 0.1, outputs.numel(), device=outputs.device).reshape(outputs.shape)
+    if bool((outputs == outputs[:1]).all()):  # as of a last layer that begins at 0: no order could be seen
+        noise = torch.rand(
+            outputs.shape, generator=torch.Generator().manual_seed(0)
+        )  # no two rows are alike to a softmax
+        outputs = outputs + 0.1 * noise.to(outputs.device)
     spread = [-i for i in range(1, targets.ndim + 1) if i > outputs.ndim or outputs.shape[-i] == 1 < targets.shape[-i]]
     try:
         given = _number(loss_func, outputs, targets)
         others = [targets.flip(spread), *(targets.roll(1, dimension) for dimension in spread)]
         moved = [other for other in others if not torch.equal(other, targets)]
-        same = all(math.isclose(given, _number(loss_func, outputs, other), rel_tol=1e-5) for other in moved)
+        constant = [torch.full_like(targets, value) for value in (targets.min().item(), targets.max().item())]
+        broadcasts = all(_alike(given, _number(loss_func, outputs, other)) for other in moved) and not all(
+            _alike(given, _number(loss_func, outputs, other)) for other in constant
+        )
     except Exception:  # what it raises is raised again where it trains
         return ()
-    return shapes if moved and same else ()
+    return shapes if moved and broadcasts else ()
+
+
+def _alike(given: float, other: float) -> bool:
+    return math.isclose(given, other, rel_tol=1e-5)
 
 
 def _number(loss_func: Callable[..., Any], outputs: Tensor, targets: Tensor) -> float:

@@ -97,6 +97,7 @@ def test_targets_alone_run_all_parts(long_parts, monkeypatch):
     ("arguments", "message"),
     [
         (["-o", "admw"], "Did you mean 'adamw'"),
+        (["mlp"], "mlp is a case, not a task: ravine bench --case mlp"),
         (["--case", "resnet"], "Did you mean 'resnet18'"),
         (["--endurance", "--case", "mlp"], "--case is for step times"),
         (["--endurance", "--rounds", "3"], "--rounds is for step times"),

@@ -12,7 +12,7 @@ from ravine._files import checkpoint
 from ravine.cli import main
 from ravine.cli._diagnose import command, show
 from ravine.diagnose import Evidence, diagnose
-from ravine.errors import DataError
+from ravine.errors import DataError, OptionError
 from ravine.watch._history import FIGURES, History
 
 HOSTILE = "[red]block[/red].\x1b[31mweight"
@@ -80,6 +80,31 @@ def test_what_stands_in_a_name_is_shown_and_not_obeyed(faulty):
     assert shown in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 70
     assert "   Try: Check that" in text
+
+
+def test_a_run_is_found_by_its_name_in_the_list(healthy, monkeypatch):
+    monkeypatch.chdir(healthy.parent)
+    kept = healthy.parent / "ravine-out"
+    kept.mkdir(exist_ok=True)
+    (kept / "train-mine").symlink_to(healthy)
+    (healthy.parent / "train-mine").mkdir(exist_ok=True)  # another folder of that name does not hide it
+    assert run_command("train-mine") == run_command("ravine-out/train-mine") == run_command(healthy)
+
+
+@pytest.mark.parametrize("given", ["compare-digits", "ravine-out/compare-digits", "compare-digit"])
+def test_a_study_is_answered_with_what_shows_it(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, file in (("compare-digits", "study.journal"), ("train-digits", "metrics.jsonl")):
+        (tmp_path / "ravine-out" / folder).mkdir(parents=True)
+        (tmp_path / "ravine-out" / folder / file).touch()
+    with pytest.raises(OptionError) as error:
+        run_command(given)
+    said = str(error.value)
+    if given == "compare-digit":
+        assert said.startswith("There is no run compare-digit. Did you mean ravine-out/compare-digits?")
+    else:
+        assert said.startswith("ravine-out/compare-digits is a study of many trainings, not a run.")
+        assert said.endswith("ravine report compare-digits")
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\xff" * 1000])

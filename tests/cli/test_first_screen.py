@@ -50,7 +50,12 @@ def ravine(monkeypatch, capsys, tmp_path):
         (["compare", "digits", "--n-trials", "3"], "Did you mean '--points'?"),
         (["plot", "--device", "cuda", "run"], "There is no option '--device'. Known: --"),
         (["train"], "Missing argument 'TASK'. See `ravine train --help`."),
-        (["train", "digits", "--epochs", "0"], "'--epochs': 0 is not in the range x>=1. See `ravine train --help`."),
+        (["train", "digits", "--epochs", "abc"], "'--epochs': 'abc' is not a whole number from 1. See"),
+        (["live", "x", "--port", "1.5"], "'--port': '1.5' is not a whole number from 0 to 65,535. See"),
+        (
+            ["train", "digits", "--epochs", "0"],
+            "'--epochs': '0' is not a whole number from 1. See `ravine train --help`.",
+        ),
         (["train", "digit"], "There is no task 'digit'. Did you mean 'digits'?"),
         (["train", "digits", "-o", "adm"], "Did you mean 'adam'?"),
         (["contour", "rosenbrok"], "Did you mean 'rosenbrock'?"),

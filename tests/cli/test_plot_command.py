@@ -121,6 +121,7 @@ def test_a_run_that_is_not_there_is_answered_with_the_one_that_was_meant(ravine,
         assert code == 2
         assert f"There is no run {wrong}. Did you mean ravine-out/train-digits?" in err
     assert "ravine-out has many runs. `ravine list` shows" in ravine("ravine-out")[2]
+    assert ravine("train-digits", "other=train-digits", "--out", "named.png")[0] == 0
 
 
 def test_what_is_no_run_is_named(ravine):

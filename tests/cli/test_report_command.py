@@ -13,7 +13,7 @@ import pytest
 
 import ravine
 from ravine.cli import main
-from ravine.comparison import load_study
+from ravine.comparison import judge_files, load_study
 from ravine.comparison._report import report_files
 from ravine.comparison._study import study_journal
 from ravine.comparison._study.stages import stage
@@ -176,7 +176,6 @@ def test_a_study_that_is_not_there(call, tmp_path):
     assert "There is no study 'mine' in the folder ravine-out. There are none." in err
     fill("ravine-out/mine/study.journal", 0)
     assert "There is no study 'mien' in the folder ravine-out. Did you mean 'mine'?" in call("mien")[2]
-    assert "give the name 'mine' and the folder as --out" in call("ravine-out/mine")[2]
     assert "'no/name' cannot be a name" in call("no/name")[2]
     journal = "ravine-out/mine/study.journal"
     assert f"There is no study 'yours' in {journal}. It has mine." in call("yours", "--storage", journal)[2]
@@ -187,6 +186,55 @@ def test_a_study_that_is_not_there(call, tmp_path):
     assert not list(tmp_path.glob("nowhere*")), "nothing is made where there is nothing"
     with pytest.raises(DataError, match="There is no file nowhere"):
         load_study("mine", storage="nowhere.journal")
+
+
+@pytest.mark.parametrize(
+    "given", ["ravine-out/mine", "ravine-out/mine/", "ravine-out/mine/study.journal", "./ravine-out/mine"]
+)
+def test_the_folder_of_a_study_is_as_good_as_its_name(call, given):
+    fill("ravine-out/mine/study.journal", all_trainings())
+    code, out, _ = call(given)
+    assert code == 0
+    assert out.endswith("\nOpen ravine-out/mine/report.html\n")
+    assert call(given, "--out", "elsewhere")[1].endswith("\nOpen elsewhere/report.html\n")
+
+
+def test_a_study_is_found_by_the_name_of_its_folder_which_the_list_shows(call):
+    """From Python a study may be called otherwise; where a journal has several, the name is that of one of them."""
+    fill("ravine-out/folder/study.journal", all_trainings())
+    assert call("folder")[1].endswith("\nOpen ravine-out/folder/report.html\n")
+    Path("mine").mkdir()  # another folder of a name does not hide that of the study
+    fill("ravine-out/mine/study.journal", all_trainings())
+    assert call("mine")[1].endswith("\nOpen ravine-out/mine/report.html\n")
+    assert "There is no study 'yours' in ravine-out/mine/study.journal" in call("yours", "--out", "ravine-out/mine")[2]
+
+
+@pytest.mark.parametrize(
+    "given", ["ravine-out/mine", "ravine-out/mine/results.csv", "ravine-out/mine/results.json", "results.csv"]
+)
+def test_what_a_study_has_written_is_not_judged_as_logged_runs(call, given):
+    fill("ravine-out/mine/study.journal", all_trainings())
+    assert call("mine")[0] == 0
+    Path("results.csv").write_bytes(Path("ravine-out/mine/results.csv").read_bytes())  # which says so itself
+    study = "mine" if given == "results.csv" else "ravine-out/mine"
+    with pytest.raises(DataError) as error:
+        judge_files(given)
+    assert (
+        error.value.on_command_line
+        == f"{given} is of a study that Ravine has made, and which it judges itself: ravine report {study}"
+    )
+
+
+def test_a_run_given_for_a_study_is_answered_with_what_shows_it(call):
+    folder = Path("ravine-out/train-digits")
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").touch()
+    for given in ("train-digits", "ravine-out/train-digits"):
+        code, _, err = call(given)
+        assert code == 2
+        assert "ravine-out/train-digits is a run of one training, not a study. `ravine diagnose" in err
+    Path("empty/one").mkdir(parents=True)
+    assert "The folder empty/one has no study.journal" in call("empty/one")[2]
 
 
 def test_a_damaged_journal_is_told_with_its_line(call):

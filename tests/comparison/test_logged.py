@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from ravine.cli import main
@@ -143,6 +145,16 @@ def test_the_verdict_on_one_that_diverged_in_every_run_says_so(tmp_path):
     near = judge_files(tmp_path / "a.csv", margin="9")
     assert not any(s.equivalent for s in near.with_best.standings), "as good as a best that is none"
     assert "seed" not in near.sentence
+
+
+def test_all_that_may_be_the_best_are_bold(tmp_path, ends):
+    near = {"adam": ends["adam"], "lion": [end + (-1) ** i for i, end in enumerate(ends["adam"])]}
+    result = judge_files(written(tmp_path / "a.csv", {**near, "sgd": ends["adam"] + 90}), margin="0")
+    assert sorted(result.with_best.top) == ["adam", "lion"]
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+    console.print(result.table())
+    bold = [line for line in console.file.getvalue().splitlines() if "\x1b[1m" in line]
+    assert [name for name in ("adam", "lion", "sgd") if any(name in line for line in bold)] == ["adam", "lion"]
 
 
 def verdicts(result):

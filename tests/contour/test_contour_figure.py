@@ -50,10 +50,24 @@ def test_losses_are_drawn_to_their_end_also_where_they_are_zero():
     assert axes.get_xlim() == (0, 20)
     lines = [line for line in axes.lines if len(line.get_xdata()) == 21]
     assert len(lines) == 2
-    data = plotted(entry("one", best=2))
-    figure = contour_figure.draw(data)
+
+
+def test_losses_are_those_that_were_computed_and_the_axis_says_where_it_ends():
+    """A floor of its own drew a plateau where the values went on falling."""
+    falling = plotted(entry("one", scale=2.0), floor=1.0)
+    figure = contour_figure.draw(falling)
     (axes,) = axes_of(figure, lambda axes: axes.get_xlabel() == "step")
-    assert min(line.get_ydata().min() for line in axes.lines) == data.floor / 10
+    own = falling.entries[0].trajectories[1][0].values
+    assert any(np.array_equal(line.get_ydata(), own) for line in axes.lines)
+    assert axes.get_title("right") == ""
+    landed = plotted(entry("two", best=2))
+    figure = contour_figure.draw(landed)
+    (axes,) = axes_of(figure, lambda axes: axes.get_xlabel() == "step")
+    assert axes.get_ylim()[0] == landed.axis_end == 6.25e-16
+    assert axes.get_title("right") == "values below 6.2e-16 are not drawn"
+    lines = [line for line in axes.lines if len(line.get_ydata()) == 21]
+    assert lines
+    assert all(line.get_ydata()[1:].max() < axes.get_ylim()[0] for line in lines)
 
 
 def test_a_plot_in_which_nothing_moved_or_all_diverged_still_has_a_picture():

@@ -118,6 +118,14 @@ seen.beale = [by("function").value, Number(by("start-x").value), Number(by("star
 set("surface", "", "change");
 seen.own = document.activeElement.id;
 """
+LOW = """
+set("steps", "1000", "change");
+await rest();
+const c = by("losses"), scale = c.width / c.clientWidth;
+const band = c.getContext("2d").getImageData(0, c.height - 24 * scale, c.width, 8 * scale).data;
+const inside = (from, to) => band.filter((_, i) => { const place = ((i >> 2) % c.width) / c.width; return place >= from && place < to; });
+seen.low = [value(0), by("losses-text").textContent, inside(0.5, 0.9).every((part) => part === 0), inside(0.3, 0.4).some((part) => part)];
+"""
 LOOKS = """
 const lit = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return { rgb: [r, g, b], a }; };
 const luminance = (rgb) => { const [r, g, b] = rgb.map((p) => p / 255).map((p) => (p <= 0.03928 ? p / 12.92 : ((p + 0.055) / 1.055) ** 2.4)); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -217,6 +225,16 @@ def test_a_function_is_typed_and_a_mistake_keeps_the_last_one(page, tmp_path):
     assert found["beale"][0].startswith("(1.5 - x + x*y)**2")
     assert found["beale"][1:] == [1, 1.5]
     assert found["own"] == "function"
+
+
+def test_a_curve_that_falls_far_leaves_the_chart_and_no_plateau_is_drawn(tmp_path):
+    """On its axis, at the bottom: there went momentum, whose value at the end is 1.6e-45."""
+    found = acted(play("ravine", ["momentum", "sgd"]).page, LOW, tmp_path)
+    shown, text, empty, crossed = found["low"]
+    assert float(shown.replace("−", "-")) < 1e-30
+    assert text.endswith("; values below 2.7e−15 are not drawn")
+    assert empty
+    assert crossed
 
 
 @pytest.mark.parametrize(

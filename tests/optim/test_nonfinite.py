@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 
 import pytest
@@ -38,6 +39,24 @@ def everything(params, optimizer):
 
 def equal(a, b):
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@PATHS
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ([2], "1 of 40,000 elements that are NaN or infinite. Nothing"),
+        ([2, 3], "infinite, as has that of 1 other parameter. Nothing"),
+        ([0, 2, 3], "infinite, as have those of 2 other parameters. Nothing"),
+    ],
+)
+def test_how_many_other_gradients_are_not_finite_is_said(bad, said, fused):
+    params, optimizer = made(fused, "raise")
+    give(params, 0)
+    for place in bad:
+        params[place].grad[1] = math.nan
+    with pytest.raises(NonFiniteError, match=re.escape(said)):
+        optimizer.step()
 
 
 @PATHS

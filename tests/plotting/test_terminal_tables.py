@@ -60,6 +60,18 @@ def test_a_table_without_rows_has_its_heads():
     assert "lr" in shown(80, ["optimizer", "lr"], [])
 
 
+@pytest.mark.parametrize("width", [100, 30])
+@pytest.mark.parametrize(("best", "bold"), [([], []), ([0], ["0.1"]), ([0, 2], ["0.1", "0.3"]), ([0, 1, 2], [])])
+def test_the_best_are_bold_unless_all_are(width, best, bold):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard", no_color=False)
+    rows = [["the first optimizer", "0.1"], ["the second optimizer", "0.2"], ["the third optimizer", "0.3"]]
+    console.print(tables.table(["optimizer", "a long head of a column"], rows, best=best))
+    lines = console.file.getvalue().splitlines()
+    assert [
+        number for line in lines for number in ("0.1", "0.2", "0.3") if number in line and "\x1b[1m" in line
+    ] == bold
+
+
 def test_cells_are_text_and_not_markup():
     assert "[red]x[/red]" in shown(80, ["optimizer", "a"], [["[red]x[/red]", "[bold]"]])
 

@@ -142,6 +142,7 @@ class Server:
 @pytest.fixture
 def server(folder, tmp_path, monkeypatch):
     found = Server(folder, tmp_path / "cache" / "datasets" / "imagenette")
+    monkeypatch.delenv("RAVINE_CACHE_DIR", raising=False)
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
     monkeypatch.setattr(pooch, "retrieve", found.retrieve)
     return found
@@ -169,6 +170,7 @@ def test_a_failed_download_says_how_to_get_it(monkeypatch, tmp_path):
     def retrieve(*_, **__):
         raise OSError("no network")
 
+    monkeypatch.delenv("RAVINE_CACHE_DIR", raising=False)
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     with pytest.raises(DataError, match=r"imagenette2-160\.tgz could not be downloaded: no network.*data="):

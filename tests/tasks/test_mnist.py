@@ -114,7 +114,9 @@ def test_files_that_do_not_fit_are_refused(folder, file, values, text):
         tasks.find("mnist", folder)
 
 
-def test_a_download_is_checked_and_kept_in_the_cache(folder, monkeypatch, tmp_path):
+@pytest.mark.parametrize("named", [False, True])
+def test_a_download_is_checked_and_kept_in_the_cache(folder, monkeypatch, tmp_path, named):
+    """In the user's, or in the folder that is named for kernels, too."""
     asked = []
 
     def retrieve(url, known_hash, fname, path):
@@ -122,7 +124,11 @@ def test_a_download_is_checked_and_kept_in_the_cache(folder, monkeypatch, tmp_pa
         assert path == tmp_path / "cache" / "datasets" / "mnist"
         return str(next(f for f in (folder / fname, folder / fname.removesuffix(".gz")) if f.exists()))
 
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    if named:
+        monkeypatch.setenv("RAVINE_CACHE_DIR", str(tmp_path / "cache"))
+    else:
+        monkeypatch.delenv("RAVINE_CACHE_DIR", raising=False)
+        monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     assert len(tasks.find("mnist").train) == 30
     assert len({known_hash for _, known_hash, _ in asked}) == 4

@@ -61,6 +61,39 @@ def test_only_a_loss_that_does_so_is_named(loss, broadcasts):
     assert bool(shapes_of(loss, x[:, :1], y)) is broadcasts
 
 
+@pytest.mark.parametrize("loss", [functional.mse_loss, functional.l1_loss, mean_square])
+def test_labels_of_whole_numbers_are_broadcast_as_others(loss):
+    x, y = rows()
+    assert shapes_of(loss, x[:, :1], (y > 0).long()) == ((64, 1), (64,))
+    assert shapes_of(loss, x[:, 0], (y > 0).long().unsqueeze(1)) == ((64,), (64, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "loss"),
+    [
+        ((64, 5), functional.cross_entropy),
+        ((64, 1), lambda o, t: functional.mse_loss(o.squeeze(1), t.float())),
+        ((64, 1), lambda o, t: functional.binary_cross_entropy_with_logits(o[:, 0], t.float())),
+        ((64, 1), lambda o, t: functional.binary_cross_entropy_with_logits(o, torch.ones_like(o))),  # no targets asked
+        ((64, 1), lambda o, t: functional.soft_margin_loss(o[:, 0], 2 * t - 1)),
+    ],
+)
+def test_losses_that_know_what_to_do_with_classes(shape, loss):
+    outputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    labels = (rows()[1] > 0).long()
+    assert not shapes_of(loss, outputs, labels)
+    assert not shapes_of(loss, torch.zeros(shape), labels)
+
+
+@pytest.mark.parametrize("start", [torch.zeros(5), torch.arange(5.0)])
+def test_classes_of_single_tokens_are_no_fault_though_all_rows_start_alike(start):
+    """Of a text of one token outputs and targets can be broadcast both ways: (64, 1, 5) and (64, 1)."""
+    labels = torch.randint(5, (64, 1), generator=torch.Generator().manual_seed(2))
+    outputs = start.expand(64, 1, 5)
+    assert joined_shape(tuple(outputs.shape), tuple(labels.shape)) is not None
+    assert not shapes_of(lambda o, t: functional.cross_entropy(o.flatten(0, 1), t.flatten()), outputs, labels)
+
+
 def test_outputs_that_are_all_alike_do_not_hide_it():
     _, y = rows()
     zeros = torch.zeros(64, 1)
@@ -74,6 +107,16 @@ def test_a_fit_says_it_once(capsys):
     said = capsys.readouterr().out
     assert said.replace("\n", " ").count(SAID) == 1
     assert sum(SAID in text for _, text in learn.recorder.notes) == 1
+    assert "broadcast" in [symptom.rule for symptom in diagnose(learn)]
+
+
+def test_a_fit_with_labels_as_numbers_says_it(capsys):
+    torch.manual_seed(0)
+    x, y = rows()
+    learn = Learner(nn.Linear(3, 1), (Batches(x, (y > 0).long(), 16), None), functional.mse_loss, Adam)
+    with pytest.warns(UserWarning, match="Using a target size"):  # torch's own
+        learn.fit(1, 1e-2)
+    assert SAID in capsys.readouterr().out.replace("\n", " ")
     assert "broadcast" in [symptom.rule for symptom in diagnose(learn)]
 
 

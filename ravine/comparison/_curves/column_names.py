@@ -15,6 +15,12 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "value": ("value", "loss", "valloss", "validloss", "validationloss", "evalloss"),
 }
 _EXAMPLE = "optimizer=method,value=val_loss"
+_CONTENT = {
+    "optimizer": "the name of the optimizer",
+    "run": "a name or a number for each run, such as its seed",
+    "step": "the number of the step",
+    "value": "what is compared, such as the validation loss",
+}
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -126,8 +132,13 @@ def missing(
             return with_columns(DataError, problem, _EXAMPLE)
     others = f" (or {', '.join(ALIASES[role][1:4])})"
     several = ", which a run with several values needs" * (role == "step")
-    problem = f"{where} has no {what} {role!r}{others}{several}. It has {listed_names(names)}: say which it is, as in"
-    return with_columns(DataError, problem, _EXAMPLE)
+    problem = f"{where} has no {what} {role!r}{others}{several}. It has {listed_names(names)}"
+    known = {alias for other in ALIASES.values() for alias in other}
+    spare = [name for name in names if _plain(name) not in known and name not in (columns or {}).values()]
+    if not spare:
+        return DataError(f"{problem}: add one with {_CONTENT[role]}.")
+    example = _EXAMPLE if role in ("optimizer", "value") else f"{role}={spare[0]}"
+    return with_columns(DataError, f"{problem}: say which it is, as in", example)
 
 
 def with_columns(kind: type[Error], problem: str, columns: str) -> Error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from ravine.comparison._curves.optuna_storage import read_optuna
 from ravine.comparison._curves.run_names import check_groups
 from ravine.comparison._curves.tensorboard_folder import flat_folders, has_events, read_tensorboard
 from ravine.comparison._curves.text_file import TextFile
-from ravine.errors import DataError, OptionError, shown
+from ravine.comparison._study.location import JOURNAL
+from ravine.errors import DataError, OptionError, for_both, shown
 
+_OF_STUDY = ("results.csv", "results.json")
+_HEAD = b"study,task,optimizer,kind,judged,"  # how such a results.csv begins
 _SQLITE, _JOURNAL = b"SQLite format 3\0", b'{"op_code":'
 
 
@@ -68,6 +72,7 @@ def _read(
     if "://" in str(path):
         return read_optuna(str(path), columns, rows)
     file = Path(path)
+    _refuse_study(file)
     if file.is_dir():
         if not has_events(file):
             raise DataError(f"The folder {file} has no event files of TensorBoard: name a file, or a folder with some.")
@@ -89,3 +94,24 @@ def _read(
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
         return read_json_lines(text, columns, rows)
     return read_csv(text, columns, tag, rows)
+
+
+def _refuse_study(file: Path) -> None:
+    """Refuse the folder of a study of Ravine's own, and the tables that it has written there: they are judged already.
+
+    Raises:
+        DataError: it is one; what shows it is named.
+    """
+    folder, study = file if file.is_dir() else file.parent, ""
+    if (file.is_dir() or file.name in _OF_STUDY) and (folder / JOURNAL).is_file():
+        study = str(folder)
+    elif file.name == _OF_STUDY[0] and file.is_file():
+        with file.open("rb") as table:
+            if table.readline().startswith(_HEAD):
+                study = table.readline().decode(errors="replace").partition(",")[0] or str(folder)
+    if study:
+        problem = f"{file} is of a study that Ravine has made, and which it judges itself:"
+        raise for_both(
+            DataError(f"{problem} ravine.comparison.load_study({study!r})."),
+            f"{problem} ravine report {shlex.quote(study)}",
+        )

@@ -54,7 +54,8 @@ class LoggedResult(JudgedRuns):
             for row in rows:
                 taken = self.steps[row[0]]
                 row += [taken.reached_text, number(taken.restricted_mean, 3)]
-        return table(heads, [[visible(row[0]), *row[1:]] for row in rows])
+        best = [place for place, row in enumerate(rows) if row[0] in self.with_best.top]
+        return table(heads, [[visible(row[0]), *row[1:]] for row in rows], best=best)
 
     def standings(self) -> Any:
         """The same as a pandas DataFrame; of values where more is better, of their negatives.

@@ -7,25 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ravine._plotting.html import numbers, script_style, strong
-from ravine._plotting.style import line
+from ravine._plotting.html import numbers, script_style
 from ravine._plotting.usual_ratios import USUAL
 from ravine.comparison._report.difference_data import Differences
+from ravine.comparison._report.figure_style import marker_style
 from ravine.comparison._report.report_data import ReportData
 from ravine.comparison._report.report_tables import chosen_text
-
-#: None of them is a cross: that marks what diverged or missed.
-_SYMBOLS = (
-    "circle",
-    "square",
-    "diamond",
-    "triangle-up",
-    "bowtie",
-    "triangle-down",
-    "star",
-    "hourglass",
-    "triangle-left",
-)
 
 
 def chart_data(data: ReportData) -> dict[str, Any]:
@@ -48,9 +35,8 @@ def chart_data(data: ReportData) -> dict[str, Any]:
 
 
 def optimizer_style(index: int, label: str) -> dict[str, str]:
-    style = script_style(line(index, False))
-    colour = strong(style["colour"])
-    return {"label": label, **style, "colour": colour, "symbol": _SYMBOLS[index % len(_SYMBOLS)]}
+    style = marker_style(index)
+    return {"label": label, **script_style(style.line), "symbol": style.symbol}
 
 
 def _seconds(data: ReportData, label: str) -> float:

@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ravine._plotting.html import strong
 from ravine._plotting.style import Line, line, plain_ticks
 from ravine.comparison._judge.number_text import number
 
-_MARKERS = "osD^vPp*hd"
-_LARGER = {"*": 1.6, "^": 1.15, "v": 1.15, "P": 1.15, "p": 1.15, "h": 1.15, "d": 1.15}  # they have less of a surface
+_BOWTIE = ((-1.0, -0.8), (1.0, 0.8), (1.0, -0.8), (-1.0, 0.8), (-1.0, -0.8))
+_HOURGLASS = tuple((y, x) for x, y in _BOWTIE)
+#: What plotly calls a mark, what matplotlib does, and how much larger it is drawn, where it has less of a surface.
+#: None of them is a cross: that marks what diverged or missed.
+_MARKS: tuple[tuple[str, Any, float], ...] = (
+    ("circle", "o", 1.0),
+    ("square", "s", 1.0),
+    ("diamond", "D", 1.0),
+    ("triangle-up", "^", 1.15),
+    ("bowtie", _BOWTIE, 1.3),
+    ("triangle-down", "v", 1.15),
+    ("star", "*", 1.6),
+    ("hourglass", _HOURGLASS, 1.3),
+    ("triangle-left", "<", 1.15),
+)
 _LEAST = 1e-16  # a logarithm needs more than 0
 _NOTE = 125  # characters of a line of notes
 _HALF_A_MARK = 0.014  # of the width of the axes
@@ -22,16 +36,21 @@ _HALF_A_MARK = 0.014  # of the width of the axes
 
 @dataclass(frozen=True)
 class MarkerStyle:
-    """How an optimizer is drawn everywhere: its line, and its mark, so that it is known in grey too."""
+    """How an optimizer is drawn everywhere: its line, and its mark, so that it is known in grey too.
+
+    ``symbol`` and ``marker`` are the same mark, on a page and in a picture.
+    """
 
     line: Line
-    marker: str
+    symbol: str
+    marker: Any
+    larger: float = 1.0
 
     def marks(self, size: float = 6.0) -> dict[str, Any]:
         """Marks without a line, as keyword arguments of matplotlib's ``plot``."""
         return {
             "marker": self.marker,
-            "markersize": size * _LARGER.get(self.marker, 1.0),
+            "markersize": size * self.larger,
             "color": self.line.colour,
             "linestyle": "",
             "markeredgecolor": "white",
@@ -41,10 +60,14 @@ class MarkerStyle:
 
 
 def marker_styles(labels: Sequence[str]) -> dict[str, MarkerStyle]:
-    """The style of each optimizer by its place: the page has the same colours and dashes."""
-    return {
-        label: MarkerStyle(line(index, False), _MARKERS[index % len(_MARKERS)]) for index, label in enumerate(labels)
-    }
+    """The style of each optimizer by its place."""
+    return {label: marker_style(index) for index, label in enumerate(labels)}
+
+
+def marker_style(index: int) -> MarkerStyle:
+    """The style of the optimizer at that place in the spec, on the page and in all pictures of a study."""
+    style = line(index, False)
+    return MarkerStyle(replace(style, colour=strong(style.colour)), *_MARKS[index % len(_MARKS)])
 
 
 def drawn(values: Iterable[float] | np.ndarray) -> np.ndarray:

@@ -40,15 +40,16 @@ def _legend(one: Differences) -> str:
 
 
 def table_with_intervals(heads: Sequence[str], rows: Sequence[Sequence[str]], one: Differences | None) -> str:
-    """A table whose column of intervals against the best of the others is drawn, too."""
+    """A table whose column of intervals against the best of the others is drawn, too; those that may be the best are bold."""
     head = "".join(f"<th>{_wrapped(name)}</th>" for name in heads)
+    top = [] if one is None else [row.label for row in one.rows if row.may_be_best]
     body = []
-    for index, row in enumerate(rows):
+    for row in rows:
         cells = ""
         for name, cell in zip(heads, row, strict=True):
             drawn = _interval(one.row(row[0]), one) if one is not None and name == AGAINST else ""
             cells += f"<td>{drawn}{escape(cell)}</td>"
-        best = ' class="best"' if index == 0 and len(rows) > 1 else ""
+        best = ' class="best"' if row[0] in top and len(top) < len(rows) else ""
         body.append(f"<tr{best}>{cells}</tr>")
     return scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>")
 

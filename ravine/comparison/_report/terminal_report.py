@@ -39,7 +39,9 @@ def results(data: ReportData) -> FittedTable:
     heads, rows = result_table(data, left_out=_LEFT_OUT)
     # what a mean is over stands in a line of its own
     rows = [[row[0], *(cell.replace(" (", "\n(") for cell in row[1:])] for row in rows]
-    return table([_LINES.get(head, head) for head in heads], rows)
+    losses = data.judgement.losses
+    best = [] if losses is None else [place for place, row in enumerate(rows) if row[0] in losses.top]
+    return table([_LINES.get(head, head) for head in heads], rows, best=best)
 
 
 def _title(data: ReportData) -> str:

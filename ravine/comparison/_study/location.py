@@ -11,7 +11,7 @@ from ravine import _files as files
 from ravine.errors import OptionError, advised
 
 JOURNAL = "study.journal"
-_OUT = Path("ravine-out")
+OUT = Path("ravine-out")
 _LONGEST = 64  # letters of a name
 
 
@@ -30,7 +30,7 @@ class Location:
 
 def default_folder(study: str) -> Path:
     """The folder of a study that was given none."""
-    return _OUT / study
+    return OUT / study
 
 
 def place_words(place: Location) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from ravine import _files as files
 from ravine.comparison._study.code_versions import installed, load_optimizers
-from ravine.comparison._study.location import JOURNAL, Location, default_folder
+from ravine.comparison._study.location import JOURNAL, OUT, Location, default_folder
 from ravine.comparison._study.step_seconds import StepSeconds
 from ravine.comparison._study.storage_errors import check_storage, without_password
 from ravine.comparison._study.store import Store
@@ -39,32 +40,68 @@ def stored_location(study: str, storage: str | None, out: Path | None) -> Locati
     Without a storage it is the journal in the folder of the report, or, if that has none, in the study's own folder: so a
     report can be drawn anew in another folder.
 
+    Args:
+        study: its name, or its folder, which may be called otherwise.
+        storage: where it is kept; None for a journal.
+        out: the folder of the report.
+
     Raises:
         OptionError: the storage cannot be one, or no study has that name.
         DataError: there is no such file.
     """
-    if len(Path(study).parts) > 1 and Path(study).is_dir():
-        name = Path(study).resolve().name
-        problem = f"{study!r} is a folder, not the name of a study:"
-        raise for_both(
-            OptionError(f"{problem} load_study({name!r}, out={study!r})."),
-            f"{problem} give the name {name!r} and the folder as --out.",
-        )
-    own = default_folder(files.run_name(study))
+    given = Path(study)
     if storage is not None:
         check_storage(storage)
         file = Path(storage.removeprefix("sqlite:///"))
         if ("://" not in storage or storage.startswith("sqlite:///")) and not file.is_file():
             problem = f"There is no file {file}, so it has no studies:"
             raise advised(DataError, problem, "--storage names where the study was run.")
-        return Location(study, storage, out or own)
-    if out is not None and (out / JOURNAL).is_file():
+        if len(given.parts) > 1 and given.is_dir():
+            return Location(given.resolve().name, storage, out or given)
+        return Location(study, storage, out or default_folder(files.run_name(study)))
+    if out is not None and (out / JOURNAL).is_file() and len(given.parts) == 1:
         return Location(study, str(out / JOURNAL), out)
-    if not (own / JOURNAL).is_file():
-        known = [journal.parent.name for journal in own.parent.glob(f"*/{JOURNAL}")]
-        problem = f"There is no study {study!r} in the folder {own.parent}. {nearest(study, known)}"
-        raise advised(OptionError, problem, "If it is elsewhere, name its storage (--storage) or its folder (--out).")
-    return Location(study, str(own / JOURNAL), out or own)
+    own = files.found(given, OUT, [JOURNAL])
+    if own is not None and own.is_file():
+        own = own.parent
+    if own is None or not (own / JOURNAL).is_file():
+        raise _no_study(study, own)
+    return Location(only_study(str(own / JOURNAL), given.name), str(own / JOURNAL), out or own)
+
+
+def _no_study(study: str, folder: Path | None) -> OptionError:
+    """The error for a name or a path that is of no study, with what it is, or what was meant."""
+    if folder is not None and (folder / "metrics.jsonl").is_file():
+        problem = f"{folder} is a run of one training, not a study."
+        name = shlex.quote(str(folder))
+        return for_both(
+            OptionError(f"{problem} ravine.diagnose.diagnose({str(folder)!r}) says how it went."),
+            f"{problem} `ravine diagnose {name}` says how it went, `ravine plot {name}` draws its losses.",
+        )
+    if len(Path(study).parts) > 1 and folder is not None:
+        problem = f"The folder {folder} has no {JOURNAL}."
+        return advised(OptionError, problem, "If the study is stored elsewhere, name its storage (--storage).")
+    name = files.run_name(study)
+    known = [journal.parent.name for journal in OUT.glob(f"*/{JOURNAL}")]
+    problem = f"There is no study {name!r} in the folder {OUT}. {nearest(name, known)}"
+    return advised(OptionError, problem, "If it is elsewhere, name its storage (--storage) or its folder (--out).")
+
+
+def only_study(storage: str, wanted: str = "") -> str:
+    """The name of the study in a storage that has one, of several tasks' studies that of all; ``wanted`` where it has others.
+
+    Raises:
+        DataError: there is none yet.
+    """
+    store = Store("any", storage)
+    try:
+        of_tasks = [str(kept["study"]) for kept in store.attribute_of_all(TASKS).values()]
+        names = [*dict.fromkeys(of_tasks)] or store.names()
+    finally:
+        store.close()
+    if not names:
+        raise DataError(f"There is no study in {storage} yet.")
+    return wanted if wanted and len(names) > 1 else names[0]
 
 
 def studies_of_tasks(where: Location) -> dict[str, Location]:

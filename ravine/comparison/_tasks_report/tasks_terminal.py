@@ -21,7 +21,8 @@ def show_tasks(data: TasksData, console: Console) -> None:
     kept = [i for i, head in enumerate(shown.columns) if head != "verdict"]  # the first line has it
     heads = [_lines(shown.columns[i]) for i in kept]
     rows = [[row[i].replace(" (", "\n(") for i in kept] for row in shown.rows]
-    console.print(table(heads, rows))
+    best = [place for place, row in enumerate(shown.rows) if row[0] in together.with_best.top]
+    console.print(table(heads, rows, best=best))
     if together.few_points:
         _say("With few points to tune (✓ may be the best):", console)
         few = tables.few_points(data)

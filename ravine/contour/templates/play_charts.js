@@ -1,11 +1,13 @@
   // The value against the step, and in each card how its states went.
   function drawLosses() {
     const { pen, width, height } = prepared(by("losses")), box = { left: 52, right: 10, top: 8, bottom: 20 };
-    const shown = visible(), floor = 1e-12 * state.highest;
-    const logs = (one) => one.path.values.map((value) => Math.log10(Math.max(excess(value), floor)));
+    const shown = visible(), end = Math.max(DRAWN * state.highest, 2 ** -52 * Math.abs(state.lowest));
+    // what is lower leaves the chart at the bottom: one path that lands exactly would press all others together
+    const logs = (one) => one.path.values.map((value) => Math.log10(Math.max(excess(value), 1e-6 * end)));
     const lines = shown.map(logs), all = lines.flat().filter(Number.isFinite);
     if (!all.length) return;
-    let low = all.reduce((a, b) => Math.min(a, b)), high = all.reduce((a, b) => Math.max(a, b));
+    const lowest = all.reduce((a, b) => Math.min(a, b)), cut = lowest < Math.log10(end);
+    let low = Math.max(lowest, Math.log10(end)), high = all.reduce((a, b) => Math.max(a, b));
     high = Math.min(high, Math.log10(state.highest) + 3); // what diverges would press all others together
     if (high - low < 0.5) { low -= 0.25; high += 0.25; }
     const x = (step) => box.left + (step / state.steps) * (width - box.left - box.right);
@@ -34,10 +36,10 @@
       polyline(pen, xs, ys, at(one) + 1);
     });
     shown.map((one, i) => [one, lines[i]]).reverse().forEach(([one, values]) => {
-      mark(pen, MARKS[one.style], x(at(one)), y(values[at(one)]), 4.5, tint(one), theme().paper);
+      mark(pen, MARKS[one.style], x(at(one)), Math.min(y(values[at(one)]), y(low)), 4.5, tint(one), theme().paper);
     });
     pen.restore();
-    by("losses-text").textContent = `f${above() ? `, ${above().trim()},` : ""} against step, on a logarithmic scale`;
+    by("losses-text").textContent = `f${above() ? `, ${above().trim()},` : ""} against step, on a logarithmic scale${cut ? `; values below ${brief(end)} are not drawn` : ""}`;
   }
 
   // Small charts: a state has a line for x and a thinner one for y; on a logarithmic scale where it spans decades above 0

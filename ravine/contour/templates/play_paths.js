@@ -2,6 +2,7 @@
   // Here are only functions of numbers: tests run this file by itself.
   const FARTHEST = 1e6; // a path that is so many windows away has diverged
   const FLOOR = 1e-10; // of the highest start: what ends below this share of it counts as this share
+  const DRAWN = 1e-16; // of the highest start: curves are drawn down to this share of it
   const NEAR = 0.01; // of the highest start: a function that comes so near to 0 from above is taken to end there
 
   // Standard normal numbers from a seed, the same everywhere (mulberry32; Box and Muller)

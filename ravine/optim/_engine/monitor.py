@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ravine._line_of_user import level_of_user
+from ravine._whole_numbers import count as counted
 from ravine.backends._sharded import join_statistics
 from ravine.errors import NonFiniteError, OptionError, shown
 from ravine.optim._common import check_policy
@@ -244,7 +245,12 @@ class Monitor:
             NonFiniteError: with ``nonfinite="raise"``.
         """
         p, count = bad[0]
-        also = f", and {len(bad) - 1} other parameters" if len(bad) > 1 else ""
+        others = len(bad) - 1
+        also = (
+            f", as {'has that' if others == 1 else 'have those'} of {counted(others, 'other parameter')}"
+            if others
+            else ""
+        )
         what = f"the gradient of {describe(p)} has {count:,} of {p.numel():,} elements that are NaN or infinite{also}"
         if self.nonfinite == "raise":
             raise NonFiniteError(

@@ -137,7 +137,15 @@ def test_lines_in_any_order_and_in_several_files():
         ("", "a.csv, line 1 is empty: write a table with the columns optimizer, run, step and value"),
         (" \n\n", "a.csv, line 1 is empty"),
         ("optimizer,run,step,value\n", "There are no values in a.csv"),
-        ("optimizer,step,value\nadam,1,2\n", "a.csv, line 1 has no column 'run' (or seed, trial, replicate)"),
+        (
+            "optimizer,step,value\nadam,1,2\n",
+            "a.csv, line 1 has no column 'run' (or seed, trial, replicate). It has 'optimizer', 'step', 'value': add one with a "
+            "name or a number for each run, such as its seed.",
+        ),
+        (
+            "optimizer,attempt,step,value\nadam,1,1,2\n",
+            "'attempt', 'step', 'value': say which it is, as in columns='run=attempt'.",
+        ),
         (
             "optimizer,run,step,value\nadam,1,2,x\n",
             "a.csv, line 2, column 'value': found 'x'; write a number, nan where the run diverged, or nothing",

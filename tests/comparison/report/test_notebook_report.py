@@ -30,6 +30,22 @@ def test_bars_lie_on_one_axis_and_only_what_may_be_the_best_is_filled():
     assert [a[4], b[4], c[4]] == [True, False, False]
 
 
+def test_all_that_may_be_the_best_are_bold_or_none():
+    rows = [
+        Difference("a", -0.1, -0.2, 0.1, "may be the best"),
+        Difference("b", 0.1, -0.1, 0.2, "may be the best"),
+        Difference("c", 0.2, 0.1, 9.0, "not the best"),
+    ]
+
+    def bold(rows):
+        cells = [[row.label, row.interval_text] for row in rows]
+        page = table_with_intervals(["optimizer", AGAINST], cells, Differences(rows, False, False, (-1, 1), (0, 0)))
+        return re.findall(r'<tr class="best"><td>(\w)', page)
+
+    assert bold(rows) == ["a", "b"]
+    assert bold(rows[:2]) == []
+
+
 def test_no_difference_of_a_ratio_is_one():
     rows = [Difference("a", 1.0, 0.5, 1.5, "may be the best", True)]
     ((line, low, high, middle, _),) = drawn(Differences(rows, True, False, (0.5, 1.5), (0.9, 1.1)))

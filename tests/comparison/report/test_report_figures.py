@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from cut_marks import cut_marks
+from matplotlib.path import Path
 from studies import changed, study
 
 from ravine._plotting.curve_lines import shortened
@@ -300,6 +301,46 @@ def test_those_that_may_be_the_best_are_filled_and_others_hollow():
 def test_every_optimizer_has_a_look_of_its_own():
     seen = marker_styles(["sgd", "torch-sgd", "adam"]).values()
     assert len({style.line.colour for style in seen}) == len({style.marker for style in seen}) == 3
+
+
+#: Points that lie in a mark of the page, and points that do not, from its middle to the right and upwards.
+INSIDE = {"bowtie": ([(0.4, 0.0)], [(0.0, 0.4)]), "hourglass": ([(0.0, 0.4)], [(0.4, 0.0)])}
+PLAIN = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "star": "*"}
+PLAIN |= {"triangle-left": "<"}
+
+
+def test_the_page_and_every_picture_show_an_optimizer_in_the_same_colour_with_the_same_mark():
+    result = study({f"optimizer {i}": 0.3 + 0.01 * i for i in range(9)}, points=3, seeds=3)
+    figures = drawn(result)
+    page = chart_data(result.report)["optimizers"]
+    assert [one["label"] for one in page] == [f"optimizer {i}" for i in range(9)]
+    for one in page:
+        (place,) = [
+            i for i, text in enumerate(figures["target"].axes[0].get_yticklabels()) if text.get_text() == one["label"]
+        ]
+        rows = [
+            line
+            for line in figures["target"].axes[0].lines
+            if len(line.get_ydata()) and abs(line.get_ydata()[0] - place) < 0.45
+        ]
+        assert one["colour"] in {line.get_color() for line in rows}
+        colours = {
+            line.get_color(): line
+            for line in figures["differences"].axes[0].lines
+            if line.get_marker() not in ("None", "|")
+        }
+        mark = colours[one["colour"]].get_marker()
+        if one["symbol"] in PLAIN:
+            assert mark == PLAIN[one["symbol"]]
+        else:
+            path = Path(mark)
+            within, outside = INSIDE[one["symbol"]]
+            assert path.contains_points(within).all()
+            assert not path.contains_points(outside).any()
+    assert {one["symbol"] for one in page} == {*PLAIN, *INSIDE}
+    for name in ("curves", "budget"):
+        seen = {line.get_color() for line in figures[name].axes[0].lines}
+        assert {one["colour"] for one in page} <= seen
 
 
 def test_without_a_target_and_without_a_search_their_pictures_are_missing(two):

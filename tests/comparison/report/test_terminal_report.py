@@ -1,12 +1,16 @@
 """A study on a terminal: the verdict first, one table of whatever width, and what the report has beside it."""
 
+import io
+
 import pytest
+from rich.console import Console
 from studies import study
 
 from ravine.comparison._report import report_tables
 from ravine.comparison._report.markdown_report import markdown_report
 from ravine.comparison._report.note_sentences import notes
 from ravine.comparison._report.notebook_report import notebook_html
+from ravine.comparison._report.terminal_report import results
 
 EIGHT = ("sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adadelta", "adam", "torch-rmsprop:alpha=0.9")
 
@@ -33,6 +37,16 @@ def test_the_verdict_is_the_first_line_and_the_notes_are_the_last(eight, monkeyp
     assert lines[-len(said) - 1] == (
         "The report also has: typical point, median steps, test loss, ms per step and diverged in tuning."
     )
+
+
+def test_all_that_may_be_the_best_are_bold():
+    result = study({"sgd": 0.9, "adam": 0.3, "rmsprop": 0.3001}, points=4)
+    top = result.judgement.losses.top
+    assert sorted(top) == ["adam", "rmsprop"]
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+    console.print(results(result.report))
+    bold = [line for line in console.file.getvalue().splitlines() if "\x1b[1m" in line]
+    assert [name for name in ("adam", "rmsprop", "sgd") if any(name in line for line in bold)] == ["adam", "rmsprop"]
 
 
 def test_runs_far_out_are_said_in_the_same_words_everywhere(eight, monkeypatch):
