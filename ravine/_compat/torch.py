@@ -21,6 +21,11 @@ def version_of(tensor: Tensor) -> int:
     return tensor._version
 
 
+def viewed(tensor: Tensor) -> Tensor | None:
+    """The tensor of which this one is a view; None if it is none, or was made in inference mode."""
+    return tensor._base
+
+
 def is_zero_tensor(tensor: Tensor) -> bool:
     """Whether a tensor is zeros without memory, as some backward functions give."""
     return bool(tensor._is_zerotensor())

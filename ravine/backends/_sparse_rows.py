@@ -27,6 +27,12 @@ def is_sparse(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.layout is torch.sparse_coo
 
 
+def count_bad(grad: Tensor) -> int:
+    """How many elements of a gradient, or of the rows that it names, are NaN or infinite."""
+    values = grad.coalesce().values() if is_sparse(grad) else grad
+    return int((~torch.isfinite(values)).sum())
+
+
 def why_no_rows(program: Program) -> str:
     """Why a formula cannot run on some rows alone, in words; empty if it can."""
     for p in program.passes:

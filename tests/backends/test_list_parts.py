@@ -17,7 +17,7 @@ from torch.nn import Parameter
 import ravine.optim
 from ravine.backends._foreach import Foreach
 from ravine.backends._list_figures import any_nonfinite
-from ravine.errors import ParameterError
+from ravine.errors import NonFiniteError, ParameterError
 from ravine.optim import SGD, Adam, NAdam, Optimizer, RMSprop
 from ravine.watch import _record
 
@@ -240,3 +240,12 @@ def test_bad_sparse_gradients_are_counted_too(monkeypatch: pytest.MonkeyPatch) -
     (embedding(torch.tensor([1, 2])) * math.nan).sum().backward()
     with pytest.warns(UserWarning, match="has 4 of 10 elements"):
         optimizer.step()
+
+
+def test_sparse_gradients_that_are_not_finite_are_named_on_a_device() -> None:
+    embedding = torch.nn.Embedding(5, 2, sparse=True)
+    optimizer = SGD(embedding.parameters(), lr=0.1, nonfinite="raise")
+    (embedding(torch.tensor([1, 2, 1])) * math.inf).sum().backward()
+    with pytest.raises(NonFiniteError, match="has 4 of 10 elements"):
+        optimizer.step()
+    assert torch.isfinite(embedding.weight).all()

@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ravine.formula import norm, scalar
 from ravine.optim import NAdam, Optimizer
 from ravine.optim import _registry as registry
+from ravine.optim._engine.alike import Alike
+from ravine.optim._engine.step_counts import DeviceSteps, StagedSteps
 
 pytestmark = pytest.mark.usefixtures("lists")
 #: The host decides whether a step renews their factors, and for that they may wait (docs/gpu.md).
@@ -168,3 +170,41 @@ def test_a_number_of_the_host_that_is_kept_is_not_copied(per: Any, monkeypatch: 
                 patch.setattr(torch, "as_tensor", lambda *_, **__: pytest.fail("a copy waits"))
             optimizer.step()
     assert p.tolist() == [0.5] * 3
+
+
+def test_counts_that_are_alike_stay_so_in_a_new_plan() -> None:
+    params = [Parameter(torch.ones(n)) for n in (2, 3)]
+    optimizer = NAdam(params, lr=0.1, nonfinite="skip")
+    count_from_numbers(optimizer)
+    late = Parameter(torch.ones(4))
+    for step in range(6):
+        if step == 2:
+            optimizer.add_param_group({"params": [late]})
+        for p in (*params, late):
+            p.grad = torch.ones_like(p)
+        if step == 4:
+            params[1].grad = None
+        with Numbers() as numbers:
+            optimizer.step()
+        assert bool(numbers.slow) is (step >= 4)  # from there on the two have other counts
+
+
+def test_what_is_known_to_be_alike() -> None:
+    three, one = torch.full((2,), 3.0), torch.ones(2)
+    assert Alike(three, [3.0, 3.0])
+    assert Alike(one, [1.0, 1.0])
+    views, others = three.unbind(), one.unbind()
+    new = torch.empty(2)
+    assert Alike(new, views)
+    assert not Alike(new, [views[0], others[0]])  # each is alike with others
+    assert not Alike(new, [views[0], views[1].clone()])
+    assert not Alike(new, [3.0, 1.0])
+    views[1].add_(1)
+    assert not Alike(new, views)
+
+
+def test_counts_that_kernels_raised_are_not_known_to_be_alike() -> None:
+    states: list[dict[str, Any]] = [{"step": 0.0}, {"step": 0.0}]
+    raised = StagedSteps(states, torch.device("cpu"))
+    raised._tensor.numpy()[1] += 1  # as a kernel does, of which torch does not know
+    assert DeviceSteps(states, torch.device("cpu")).next(None).tolist() == [1, 2]

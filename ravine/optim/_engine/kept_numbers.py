@@ -19,7 +19,7 @@ from ravine.backends import number_dtype
 from ravine.errors import OptionError
 from ravine.formula import Program
 from ravine.formula._pieces import Scalar
-from ravine.optim._engine.step_counts import values_on_host
+from ravine.optim._engine.alike import Alike
 
 
 def with_kept(group: dict[str, Any], programs: Mapping[Any, Program]) -> dict[str, Any]:
@@ -120,36 +120,30 @@ class _OnHost:
 
 
 class _OnDevice:
-    """One number for each parameter, on a device.
-
-    As long as all are known to be equal without asking the device, what a step is given is one number for all.
-    """
+    """One number for each parameter, on a device."""
 
     def __init__(self, name: str, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         given = [s[name] for s in states]
         with torch.inference_mode(False), torch.no_grad():
             values = [torch.as_tensor(value, dtype=number_dtype(device)).reshape(()) for value in given]
             self.tensor = torch.stack([v.to(device, non_blocking=True) for v in values])
-        self._together = len(values_on_host(given)) == 1
-        self._seen = version_of(self.tensor)
+        self._alike = Alike(self.tensor, given)
         for state, view in zip(states, self.tensor.unbind(), strict=True):
             state[name] = view
 
     def now(self) -> Tensor:
-        if version_of(self.tensor) != self._seen:  # the user wrote to a view
-            self._together = False
-        return (self.tensor[0] if self._together else self.tensor).clone()  # it is written before everybody has read it
+        return (self.tensor[0] if self._alike else self.tensor).clone()  # it is written before everybody has read it
 
     @torch.no_grad()
     def put(self, value: Any, active: np.ndarray | None, skip: Tensor | None) -> None:
         old = self.tensor
         made = _number_at(old, value)
-        self._together = self._together and made.ndim == 0 and active is None
+        alike = bool(self._alike) and made.ndim == 0 and active is None
         new = made.expand_as(old)
         if active is not None:
             new = torch.where(backends.to_device(torch.from_numpy(active), old.device), new, old)
         old.copy_(new if skip is None else torch.where(skip, old, new))
-        self._seen = version_of(old)
+        self._alike.note(alike)
 
 
 def _number_at(like: Tensor, value: Any) -> Tensor:

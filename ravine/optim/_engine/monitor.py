@@ -15,6 +15,7 @@ from torch import Tensor
 from ravine._line_of_user import level_of_user
 from ravine._whole_numbers import count as counted
 from ravine.backends._sharded import join_statistics
+from ravine.backends._sparse_rows import count_bad
 from ravine.errors import NonFiniteError, OptionError, shown
 from ravine.optim._common import check_policy
 from ravine.optim._hyperparameters import WHOLE
@@ -219,8 +220,7 @@ class Monitor:
         if overflowed is not None:  # GradScaler knows of those
             nonfinite = nonfinite & ~overflowed.to(nonfinite.device)
         if self.nonfinite == "raise" and bool(nonfinite):  # the one policy that has to wait
-            params = [p for g in groups for p in g["params"] if p.grad is not None]
-            counts = [(p, int((~torch.isfinite(p.grad)).sum())) for p in params]
+            counts = [(p, count_bad(p.grad)) for g in groups for p in g["params"] if p.grad is not None]
             self.bad_gradients([(p, n) for p, n in counts if n], describe)
         self._count("skipped", nonfinite)
 

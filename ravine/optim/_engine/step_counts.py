@@ -12,6 +12,7 @@ from torch import Tensor
 from ravine import backends
 from ravine._compat.torch import is_fake, version_of
 from ravine.backends import number_dtype
+from ravine.optim._engine.alike import Alike, on_device
 
 
 def counter(values: float | Sequence[float], device: torch.device | str = "cpu") -> Tensor:
@@ -29,16 +30,6 @@ class Steps(Protocol):
 
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
         """That step was made, but where ``skip`` is true."""
-
-
-def on_device(value: object) -> bool:
-    """Whether only a device knows a count or number."""
-    return isinstance(value, Tensor) and (not backends.on_host(value.device) or is_fake(value))
-
-
-def values_on_host(values: Sequence[Any]) -> set[float]:
-    """The different values of counts or numbers; none if only a device knows one of them."""
-    return set() if any(map(on_device, values)) else set(map(float, values))
 
 
 def shared(step: object) -> bool:
@@ -114,14 +105,7 @@ class SharedSteps:
 
 
 class DeviceSteps:
-    """Counts on a device: how many steps were skipped is known only there.
-
-    Attributes:
-        together: whether all are known to be equal, without asking the device: their numbers are then one for all.
-    """
-
-    together = False
-    _seen = -1
+    """Counts on a device: how many steps were skipped is known only there."""
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         values = [s["step"] for s in states]
@@ -134,8 +118,7 @@ class DeviceSteps:
                 chosen = [v if there else s for v, s, there in zip(values, sent, known, strict=True)]
                 self._tensor = torch.stack([v.reshape(()).to(device, host.dtype, non_blocking=True) for v in chosen])
         self._device = device
-        self.together = len(values_on_host(values)) == 1
-        self._seen = version_of(self._tensor)
+        self._alike = Alike(self._tensor, values)
         _show(states, self._tensor)
 
     def _active(self, active: np.ndarray | None) -> Tensor | int:
@@ -146,31 +129,32 @@ class DeviceSteps:
 
     @torch.no_grad()
     def next(self, active: np.ndarray | None) -> Tensor:
-        if active is not None or version_of(self._tensor) != self._seen:  # the user wrote to a view
-            self.together = False
-        counts = self._tensor[0] if self.together else self._tensor
+        counts = self._tensor[0] if self._alike and active is None else self._tensor
         return (counts + self._active(active)).clamp(min=1).to(number_dtype(self._device))
 
     @torch.no_grad()
     def count(self, active: np.ndarray | None, skip: Tensor | None) -> None:
-        made = self._active(active)
+        made, alike = self._active(active), bool(self._alike) and active is None
         self._tensor += made if skip is None else made * (~skip).to(self._tensor.dtype)
-        self._seen = version_of(self._tensor)
+        self._alike.note(alike)
 
 
 class StagedSteps(DeviceSteps):
     """Counts that a batch's own kernels read and raise (``backends.Staged``).
 
     Attributes:
+        together: whether all are known to be equal.
         number: the number of the step that all are about to make, where the host knows it.
     """
 
+    together = False
     number: int | None = None
     _captured = False
+    _seen = -1
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         super().__init__(states, device)
-        self.together = False  # until somebody needs to know: from there on it is asked again where it may have changed
+        self._alike.note(False)  # kernels raise them without torch's knowledge
 
     def compare(self) -> None:
         """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""

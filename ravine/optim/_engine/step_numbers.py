@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ravine.backends import Batch, Numbers, Staged, Sums, number_dtype, to_device
+from ravine.backends._sparse_rows import count_bad
 from ravine.formula import Program
 from ravine.formula._passes import Reduction
 from ravine.optim._engine.group import GroupPlan
@@ -191,8 +192,8 @@ def any_of(truths: Sequence[Tensor]) -> Tensor | None:
 def _bad_elements(batch: Batch, which: int, found: np.ndarray) -> int:
     """How many elements of a gradient are not finite; operations on lists only find out whether there are any."""
     p = batch.params[which]
-    if batch.on_device is not None and type(p.grad) is Tensor and p.grad.layout is torch.strided:
-        return int((~torch.isfinite(p.grad)).sum())
+    if batch.on_device is not None and type(p.grad) is Tensor:
+        return count_bad(p.grad)
     return int(found[which])
 
 
