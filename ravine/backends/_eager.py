@@ -25,7 +25,7 @@ from ravine.backends import _rounding_figures as rounding
 from ravine.backends._brief import Looks
 from ravine.backends._calls import Calls
 from ravine.backends._eight_bits import SCALES, decode, encode, is_code
-from ravine.backends._layout import keeps_all
+from ravine.backends._layout import keeps_all, misaligned
 from ravine.errors import an
 from ravine.formula import Program
 from ravine.formula import _functions as functions
@@ -67,7 +67,8 @@ def _kind(p: Tensor) -> tuple[Any, ...]:
 
 
 def _fits(grad: Tensor, param: Tensor) -> bool:
-    return grad.shape == param.shape and grad.layout is torch.strided and grad.device == param.device
+    alike = grad.shape == param.shape and grad.layout is torch.strided and grad.device == param.device
+    return alike and not (type(grad) is Tensor and misaligned(grad))
 
 
 class Eager(Looks):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from functools import reduce
+from operator import attrgetter, or_
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from ravine._compat.torch import is_fake
 from ravine.backends import States, to_device
 from ravine.backends._eager import real
+from ravine.backends._layout import real_dtype
 from ravine.backends._tensor_lists import TensorList
 from ravine.formula import Program
 
@@ -102,10 +104,14 @@ class Parts:
         self._fake = any(map(is_fake, params))  # of those there are no addresses
         self._viewed = [t for t in self._placed if t.is_complex()]  # of which the parts have tensors of their own
         self._parts: list[ListPart] = []
+        self._widest = 1  # bytes of the widest element of a gradient
 
     def unchanged(self, grads: Sequence[Tensor | None]) -> bool:
-        """Whether nothing but the values of tensors is another than at the last ``take``."""
-        return self._seen is not None and self._seen == self._look(grads)
+        """Whether nothing but the values of tensors is another than at the last ``take``, as far as a quick look tells."""
+        if self._seen is None or self._seen != self._look(grads):
+            return False
+        # Of several dtypes the widest: that a gradient lies in the middle of an element is then found out one by one.
+        return reduce(or_, [g.data_ptr() for g in grads if g is not None], 0) & (self._widest - 1) == 0
 
     @torch.no_grad()
     def take(self, grads: Sequence[Tensor | None]) -> None:
@@ -116,6 +122,7 @@ class Parts:
                 groups[self._kind(i)].append(i)
         self._parts = [self._part([(i, grads[i]) for i in chosen], *kind) for kind, chosen in groups.items()]
         self._seen = None if self._fake else self._look(grads)
+        self._widest = max((real_dtype(g.dtype).itemsize for g in grads if g is not None), default=1)
 
     def forget(self) -> None:
         self._seen = None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from counted_calls import counted
+from no_reading import between_addresses
 from on_lists import count_from_numbers
 from torch import Tensor
 from torch.nn import Parameter
@@ -249,3 +250,24 @@ def test_sparse_gradients_that_are_not_finite_are_named_on_a_device() -> None:
     with pytest.raises(NonFiniteError, match="has 4 of 10 elements"):
         optimizer.step()
     assert torch.isfinite(embedding.weight).all()
+
+
+@pytest.mark.parametrize("fused", [None, False], ids=["lists", "eager"])
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float32), (torch.float32, torch.float64)], ids=str)
+def test_a_gradient_in_the_middle_of_an_element_is_named_in_a_later_step(
+    dtypes: Sequence[torch.dtype], fused: bool | None
+) -> None:
+    params = [Parameter(torch.ones(3, dtype=dtype)) for dtype in dtypes]
+    optimizer = SGD(params, lr=0.25, fused=fused)
+    for step in range(3):
+        for p in params:
+            p.grad = torch.ones_like(p)
+        if step == 1:
+            params[0].grad = torch.ones(4)[1:]  # between two elements of a double
+        if step == 2:
+            params[0].grad = between_addresses(torch.ones(3))
+            with pytest.raises(ParameterError, match="the gradient of parameter 0 .*middle of an element"):
+                optimizer.step()
+            continue
+        optimizer.step()
+    assert [p.tolist() for p in params] == [[0.5] * 3] * 2

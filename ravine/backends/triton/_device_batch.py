@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -183,6 +183,20 @@ class DeviceBatch(Looks):
             made = self._kernels[index, loose, watch] = kernel(text, self._device)
         return made
 
+    def _needed_later(self, make: Callable[..., Kernel], *about: Any) -> Kernel:
+        """A kernel that the steps before may not have needed.
+
+        Raises:
+            BackendError: it cannot be compiled; this step has written nothing.
+        """
+        try:
+            return make(*about)
+        except Exception as error:
+            raise BackendError(
+                f"{_cannot(error, self._device)}. Nothing was written. It is for tensors that begin elsewhere than those of the steps "
+                "before; group['fused'] = False in optimizer.param_groups steps them with torch's operations"
+            ) from error
+
     def _stage_kernel(self, index: int, there: tuple[bool, ...], counts: torch.dtype) -> Kernel:
         """That of a pass's number stage."""
         made = self._stages.get((index, there, counts))
@@ -242,14 +256,7 @@ class DeviceBatch(Looks):
         for group in tables.launches:
             launch = self._launches.get(mine := (index, group, key))
             if launch is None:
-                try:
-                    made = self._kernel(index, group.kind, self._looked_at())
-                except Exception as error:
-                    raise BackendError(
-                        f"{_cannot(error, self._device)}. Nothing was written. It is for tensors that begin elsewhere than those of the "
-                        "steps before; group['fused'] = False in optimizer.param_groups steps them with torch's operations"
-                    ) from error
-                launch = made.bind(
+                launch = self._needed_later(self._kernel, index, group.kind, self._looked_at()).bind(
                     (group.count, 1, 1),
                     *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
                     *(n, tables.chunks, self._span, *self._temporaries.offset),

@@ -132,7 +132,7 @@ class MatrixDeviceBatch(DeviceBatch):
             for group in tables.launches:
                 launch = self._launches.get(mine := (index, which, group, key))
                 if launch is None:
-                    launch = self._tile_kernel(index, which, job, group.kind).bind(
+                    launch = self._needed_later(self._tile_kernel, index, which, job, group.kind).bind(
                         (group.count, 1, 1),
                         *(group.place, tables.first_chunk, tables.size, address, self._numbers, figures, skip),
                         *(n, tables.chunks, *self._temporaries.offset),

@@ -40,6 +40,11 @@ class Alike:
         self._equal, self._seen = equal, version_of(self._tensor)
         _VERSIONS[self._tensor] = self._seen if equal else -1
 
+    def forget(self) -> None:
+        """From here kernels write to the tensor, without torch's knowledge."""
+        if self._equal:
+            self.note(False)
+
 
 def on_device(value: object) -> bool:
     """Whether only a device knows a number."""

@@ -61,7 +61,7 @@ class KeptNumbers:
 
     def on_device(self) -> tuple[Tensor, ...]:
         """The tensors that hold the numbers of the parameters, where a batch's own kernels read and write them."""
-        return tuple(row.tensor for row in self._rows.values() if isinstance(row, _OnDevice))
+        return tuple(row.lent() for row in self._rows.values() if isinstance(row, _OnDevice))
 
     def _of_group(self, name: str) -> Any:
         value = self._group.get(name)
@@ -133,6 +133,11 @@ class _OnDevice:
 
     def now(self) -> Tensor:
         return (self.tensor[0] if self._alike else self.tensor).clone()  # it is written before everybody has read it
+
+    def lent(self) -> Tensor:
+        """The tensor, for kernels that write to it."""
+        self._alike.forget()
+        return self.tensor
 
     @torch.no_grad()
     def put(self, value: Any, active: np.ndarray | None, skip: Tensor | None) -> None:

@@ -154,7 +154,7 @@ class StagedSteps(DeviceSteps):
 
     def __init__(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
         super().__init__(states, device)
-        self._alike.note(False)  # kernels raise them without torch's knowledge
+        self._alike.forget()
 
     def compare(self) -> None:
         """See whether all are equal; they stay so as long as every parameter has a gradient. Waits for the device."""

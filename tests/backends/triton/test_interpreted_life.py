@@ -9,10 +9,11 @@ import torch
 from interpreted_steps import DTYPES, Context, close, exact_step, give, kernels_step, make, parameters, same_watch
 from torch.nn import Parameter
 
-from ravine.backends.triton import _device_batch, _device_check, _device_gather, _native_gather, missing
+from ravine.backends.triton import _device_batch, _device_check, _device_gather, _native_gather, _tile_batch, missing
+from ravine.backends.triton._stage_text import sum_source
 from ravine.errors import BackendError
 from ravine.formula import norm
-from ravine.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from ravine.optim import SGD, Adafactor, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 
 def test_groups_with_rates_and_a_gradient_that_is_missing(interpreting: Context) -> None:
@@ -228,19 +229,24 @@ def test_new_gradients_are_read_at_every_step_beside_tensors_without_elements(in
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 
-def test_a_kernel_that_cannot_be_compiled_later_is_an_error_that_writes_nothing(interpreter, monkeypatch):
-    p = Parameter(torch.ones(2000))
-    optimizer = Adam([p], lr=0.1, fused=True)
-    p.grad = torch.ones(2000)
+@pytest.mark.parametrize("module", [_device_batch, _tile_batch], ids=["elements", "tiles"])
+def test_a_kernel_that_cannot_be_compiled_later_is_an_error_that_writes_nothing(module, interpreter, monkeypatch):
+    p = Parameter(torch.ones(40, 48))
+    optimizer = (Adam if module is _device_batch else Adafactor)([p], lr=0.1, fused=True)
+    p.grad = torch.ones(40, 48)
     optimizer.step()
     before = p.detach().clone()
 
-    def fails(*given: object) -> None:
+    compile_one, known = module.kernel, [sum_source(1, top) for top in ((), (0,))]  # that add up what tiles have found
+
+    def fails(source, *given):
+        if source in known:
+            return compile_one(source, *given)
         raise RuntimeError("PTXAS failed\nand more")
 
-    p.grad = torch.ones(2004)[3:2003]
+    p.grad = torch.ones(1924)[3:1923].view(40, 48)
     with monkeypatch.context() as patch:
-        patch.setattr(_device_batch, "kernel", fails)
+        patch.setattr(module, "kernel", fails)
         with pytest.raises(
             BackendError, match=r"cpu: RuntimeError: PTXAS failed\. Nothing was written.*'fused'\] = False"
         ):
@@ -250,3 +256,25 @@ def test_a_kernel_that_cannot_be_compiled_later_is_an_error_that_writes_nothing(
     optimizer.param_groups[0]["fused"] = False
     optimizer.step()
     assert float(optimizer.state[p]["step"]) == 2
+
+
+def test_kept_numbers_that_kernels_wrote_are_not_taken_to_be_alike(interpreter):
+    """A parameter whose gradient was missing has others; torch's operations then go on from them."""
+    found = []
+    for fused in (True, False):
+        params = [Parameter(torch.ones(n)) for n in (2, 3)]
+        optimizer = NAdam(params, lr=0.1, fused=fused)
+        optimizer.init_state()
+        for state in optimizer.state.values():  # known before the first step, as those on the host are beside a device
+            state.update({name: float(value) for name, value in state.items() if value.ndim == 0})
+        for step in range(6):
+            for p in params:
+                p.grad = torch.full_like(p, 1.0 + step)
+            if step in (1, 2):
+                params[1].grad = None
+            if step == 4:
+                optimizer.param_groups[0]["fused"] = False
+            optimizer.step()
+        found.append([*(p.detach() for p in params), *(optimizer.state[p]["mu_product"].double() for p in params)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
